@@ -1,0 +1,265 @@
+"""One caller on 6006, without the socket: audio and control frames in, frames and messages out.
+
+The conversation decides; this object carries its commands out and tells it what happened. Everything
+runs on the event loop. Audio is taken window by window in the order of the call: a live microphone is
+never kept waiting for more than the recognizer's last words, while a file that comes faster than real time waits
+for each answer, so that a recording of several questions gets all of them answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import numpy as np
+
+from fusion.call.ear import Ear, Hearing, seconds
+from fusion.call.views import View, view_of
+from fusion.core import turns
+from fusion.core.conversation import Conversation, State
+from fusion.core.endpoint import PATIENCE_S, RATE, TAIL, WINDOW, Endpoint, Event, SpeechStarted, SpeechStopped
+from fusion.engines import ASROptions, Hypothesis, Utterance, VADStream
+from fusion.messages import Failed, Hangup, Joined, Sentence, Spoken, Stage
+from fusion.settings import Settings
+from fusion.wire import asr_socket as wire
+
+CAPTION_PATIENCE_S = 0.6  # silence that ends a segment when nobody waits for an answer
+FAST_S = 2.0  # a source this far ahead of real time is no microphone
+GAP_S = 0.5  # a microphone that sends nothing for so long is taken to be silent
+POLITE_WINDOWS = 32  # about a second of audio, 3 ms of work: then the other callers
+
+
+class Service(Protocol):
+    """What a caller needs from the process it lives in."""
+
+    settings: Settings
+    stages: dict[str, Stage]
+    sample_rate: int
+
+    def post(self, message: object) -> None: ...
+    def begin(self, options: ASROptions) -> Utterance: ...
+    def detector(self) -> VADStream: ...
+    def ask_words(self, caller: Caller, hearing: Hearing, urgent: bool) -> None: ...
+    def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None: ...
+
+
+class Caller:
+    def __init__(self, call: str, address: str, handshake: wire.Handshake, service: Service, send: object) -> None:
+        self.call, self.address, self.uid = call, address, handshake.uid
+        self._service, self._handshake, settings = service, handshake, service.settings
+        self._loop = asyncio.get_running_loop()
+        self.view: View = view_of(handshake, send, service.sample_rate)  # type: ignore[arg-type]
+        instructions = settings.instructions if handshake.instructions is None else handshake.instructions
+        self.conversation = Conversation(call, instructions, handshake.history, replies=handshake.reply)
+        self.conversation.automatic = handshake.turn_detection == "auto"
+        gated = handshake.reply or (settings.vad_filter if handshake.use_vad is None else handshake.use_vad or settings.vad_filter)
+        endpoint = Endpoint(patience_s=PATIENCE_S if handshake.reply else CAPTION_PATIENCE_S)
+        self.ear = Ear(service.detector() if gated else None, endpoint)
+        self._decoder = wire.AudioDecoder(handshake.audio_format)
+        self._options = ASROptions(handshake.language, handshake.task, handshake.initial_prompt, handshake.hotwords,
+                                   handshake.word_timestamps)
+        self._voice, self._speed = handshake.voice or settings.tts_voice, handshake.speed or settings.tts_speed
+        self._hypothesis, self._span = Hypothesis(""), (0, 0)
+        self._ended_at = 0.0
+        self._scoring = self._feeding = False
+        self._received, self._first_at, self._last_at = 0, 0.0, 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+
+    # --- from the socket ----------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Tell the speaking process where this caller's replies go, and in which voice."""
+        if self._handshake.reply:
+            whole = self._handshake.dialect is wire.Dialect.WHISPER_FUSION
+            self._service.post(Joined(self.call, self.uid, self.address, whole, self._voice, self._speed))
+
+    async def hear(self, frame: bytes) -> None:
+        pcm = self._decoder.feed(frame)
+        now = self._loop.time()
+        self._first_at = self._first_at or now
+        self._last_at = now
+        self._received += len(pcm)
+        self._feeding = True
+        for count, window in enumerate(self.ear.windows(pcm), 1):
+            self._window(window)
+            while self._must_wait():
+                self._changed.clear()
+                await self._changed.wait()
+            if count % POLITE_WINDOWS == 0:
+                await asyncio.sleep(0)
+        self._feeding = False
+        self._arm()
+
+    async def finish(self) -> None:
+        """No more audio will come: returns when what was said has been answered."""
+        for window in self.ear.last_window():
+            self._window(window)
+        self.commit()
+        while self.conversation.state is not State.IDLE:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def control(self, control: wire.Control) -> None:
+        now = self._loop.time()
+        if isinstance(control, wire.Say):
+            self._hypothesis = Hypothesis(control.text)
+            self._span, self._ended_at = (self.ear.position, self.ear.position), now
+            self._act(self.conversation.typed(control.text, now))
+        elif isinstance(control, wire.Interrupt):
+            self._act(self.conversation.interrupt(now))
+        elif isinstance(control, wire.CommitTurn):
+            if not self.commit():
+                raise wire.FrameError("nothing_said", "there is no speech to commit; speak first, then send commit")
+        elif isinstance(control, wire.HeardUpTo):
+            self._act(self.conversation.heard_up_to(control.turn, control.seconds))
+        elif isinstance(control, wire.Update):
+            self._update(control)
+
+    def commit(self) -> bool:
+        """End the turn by hand; False when there is none."""
+        for event in self.ear.endpoint.end_turn():
+            if isinstance(event, SpeechStopped):
+                self._endpoint(event)
+        open_turn = self.conversation.state in (State.PAUSE, State.DOUBT)
+        self._act(self.conversation.turn_ended(True, self._loop.time(), by_hand=True))
+        return open_turn
+
+    def hang_up(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._service.post(Hangup(self.call))
+
+    def _update(self, update: wire.Update) -> None:
+        if update.instructions is not None:
+            self.conversation.instructions = update.instructions or self._service.settings.instructions
+        if update.turn_detection is not None:
+            self.conversation.automatic = update.turn_detection == "auto"
+        if update.language is not None:
+            language = None if update.language == "auto" else update.language
+            self._options = ASROptions(language, self._options.task, self._options.initial_prompt, self._options.hotwords)
+        if update.voice is not None or update.speed is not None:
+            check_voice(update.voice or "", self._service.stages)
+            if update.voice is not None:
+                self._voice = update.voice or self._service.settings.tts_voice
+            self._speed = update.speed or self._speed
+            self.join()
+
+    # --- from the engine threads, by way of the loop ------------------------------------------------------
+
+    def words(self, hearing: Hearing, hypothesis: Hypothesis, upto: int) -> None:
+        if hearing is not self.ear.hearing:
+            return  # of an utterance that is over
+        now = self._loop.time()
+        self._hypothesis, self._span = hypothesis, (hearing.began, upto)
+        if self.conversation.state in (State.USER, State.PAUSE):
+            self.view.caption(hypothesis, seconds(hearing.began), seconds(upto), max(0.0, now - self._ended_at))
+        self._act(self.conversation.heard_words(hypothesis.text, upto, now))
+
+    def score(self, probability: float, stopped_at: int) -> None:
+        self._scoring = False
+        for event in self.ear.endpoint.score(probability, stopped_at):
+            self._endpoint(event)
+        self._changed.set()
+
+    # --- from the other processes -------------------------------------------------------------------------
+
+    def message(self, message: Sentence | Spoken | Failed) -> None:
+        now = self._loop.time()
+        handler = {Sentence: self.conversation.sentence, Spoken: self.conversation.spoken, Failed: self.conversation.failed}
+        self._act(handler[type(message)](message, now))  # type: ignore[operator]
+
+    def stage(self, stage: Stage) -> None:
+        self.view.stage(stage)
+        if stage.state == "down":
+            if stage.name == "tts":
+                self.join()  # its successor knows nobody
+            self._act(self.conversation.stage_down(stage.name, self._loop.time()))
+
+    # --- one window, one event, one command ---------------------------------------------------------------
+
+    def _window(self, window: np.ndarray) -> None:
+        for event in self.ear.feed(window):
+            self._endpoint(event)
+        ask, urgent = self.ear.wants_words()
+        if ask and self.ear.hearing:
+            self._service.ask_words(self, self.ear.hearing, urgent)
+        endpoint = self.ear.endpoint
+        if endpoint.score_due and endpoint.stopped_at is not None:
+            endpoint.score_due = False
+            if self.conversation.replies and self.conversation.automatic and self._service.settings.turn_engine != "none":
+                self._scoring = True
+                self._service.ask_score(self, self.ear.turn_audio(), endpoint.stopped_at)
+
+    def _endpoint(self, event: Event) -> None:
+        now = self._loop.time()
+        if isinstance(event, SpeechStarted):
+            self.view.speech(True, seconds(event.at))
+            self._act(self.conversation.speech_started(event.at, now))
+        elif isinstance(event, SpeechStopped):
+            self.view.speech(False, seconds(event.at))
+            self._ended_at = now - seconds(self.ear.position - event.at)
+            if self.ear.hearing and self.ear.asked_at < event.at + TAIL:
+                self._service.ask_words(self, self.ear.hearing, True)
+            self._act(self.conversation.speech_stopped(event.at, self._ended_at, now))
+        else:
+            self._act(self.conversation.turn_ended(event.sure, now))
+
+    def _act(self, commands: list[turns.Command]) -> None:
+        for command in commands:
+            if isinstance(command, turns.StartHearing):
+                self.ear.start_hearing(self._service.begin(self._options), command.at)
+                self._hypothesis = Hypothesis("")
+            elif isinstance(command, turns.StopHearing):
+                self.ear.stop_hearing()
+            elif isinstance(command, turns.UserSaid):
+                hypothesis = self._hypothesis if command.text else Hypothesis("")
+                start, end = self._span
+                latency = max(0.0, self._loop.time() - self._ended_at)
+                self.view.said(command.turn, hypothesis, seconds(start), seconds(end), latency)
+            elif isinstance(command, turns.TOLD):
+                self.view.tell(command)
+            else:
+                self._service.post(command)
+        self._changed.set()
+        self._arm()
+
+    # --- time ---------------------------------------------------------------------------------------------
+
+    def _must_wait(self) -> bool:
+        conversation = self.conversation
+        if conversation.closing:
+            return True
+        if self._received / RATE - (self._loop.time() - self._first_at) < FAST_S:
+            return False
+        deciding = conversation.state is State.PAUSE and (self._scoring or not conversation.known)
+        return deciding or conversation.state in (State.BOT, State.DOUBT)
+
+    def _arm(self) -> None:
+        """One timer: the conversation's next deadline, or the moment when a missing microphone counts as silence."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        due = [self.conversation.wake_at] if self.conversation.wake_at is not None else []
+        if self._listening_live():
+            due.append(self._last_at + GAP_S)
+        if due:
+            self._timer = self._loop.call_at(min(due), self._wake)
+
+    def _listening_live(self) -> bool:
+        return self.conversation.replies and not self._feeding and self.conversation.state in (State.USER, State.PAUSE, State.DOUBT)
+
+    def _wake(self) -> None:
+        now = self._loop.time()
+        if self._listening_live() and now >= self._last_at + GAP_S:
+            self._last_at = now
+            for window in self.ear.windows(np.zeros(int(GAP_S * RATE) // WINDOW * WINDOW, np.float32)):
+                self._window(window)
+        self._act(self.conversation.wake(self._loop.time()))
+
+
+def check_voice(voice: str, stages: dict[str, Stage]) -> None:
+    """Raises FrameError for a voice that the speaking process does not have."""
+    voices = stages["tts"].voices if "tts" in stages else ()
+    if voice and voices and voice not in voices:
+        raise wire.FrameError("unknown_voice", f"voice {voice!r} is not known; allowed: {', '.join(voices)}")

@@ -1,0 +1,1 @@
+"""Pure: values in, values out, the clock passed in. Nothing here does I/O."""

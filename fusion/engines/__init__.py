@@ -1,0 +1,170 @@
+"""Engine protocols and `load()`.
+
+An engine knows one thing: no ticket, queue, thread or setting. Its constructor takes plain keyword
+options and does the heavy import; what is expensive to build is built once and shared by all calls.
+To cancel is to close the generator. Audio is a float32 numpy array in -1..1, mono, shape [samples].
+An engine raises `EngineError` for what ends a turn (or, from the constructor, the start), with a
+message that tells a person what to do. Methods may be called from several threads unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ASR_RATE = 16_000  # samples per second of everything that listens (ASR, VAD, end of turn)
+
+
+class EngineError(Exception):
+    """Ends a turn. Its text is shown to a person."""
+
+
+@dataclass(frozen=True)
+class Word:
+    start_s: float
+    end_s: float
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech; times in seconds from the start of what was given to the engine."""
+
+    start_s: float
+    end_s: float
+    text: str
+    words: tuple[Word, ...] = ()
+    avg_logprob: float = 0.0
+    no_speech_prob: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What an utterance is believed to say so far. `text` is stripped; `language` an ISO 639-1 code."""
+
+    text: str
+    language: str = ""
+    language_probability: float = 0.0
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True)
+class ASROptions:
+    """`language` None = detect. `task` is "transcribe" or "translate" (into English)."""
+
+    language: str | None = None
+    task: str = "transcribe"
+    initial_prompt: str = ""
+    hotwords: str = ""
+    word_timestamps: bool = False
+
+
+class Utterance(Protocol):
+    """One utterance being heard; used by one thread at a time. Cost per call is one decode."""
+
+    def hear(self, pcm: np.ndarray) -> Hypothesis:
+        """Append 16 kHz audio and return the hypothesis of everything so far."""
+
+    def finish(self) -> Hypothesis:
+        """The final hypothesis. Cheap when nothing was heard since the last `hear`."""
+
+
+class ASR(Protocol):
+    model: str
+    device: str
+    languages: tuple[str, ...]  # ISO codes that may be asked for; empty = any
+
+    def begin(self, options: ASROptions) -> Utterance: ...
+
+    def transcribe(self, pcm: np.ndarray, options: ASROptions) -> Iterator[Segment]:
+        """A whole file at 16 kHz, segment by segment, best quality."""
+
+
+class LLM(Protocol):
+    model: str
+    device: str
+    parallel: int  # how many replies may run at once in threads of the caller
+
+    def reply(self, lines: Sequence[tuple[str, str]], *, max_tokens: int, temperature: float) -> Iterator[str]:
+        """Stream the answer to (role, text) lines as pieces of text. Closing the iterator stops the work."""
+
+    def prepare(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Read lines that the next reply will start with into the prompt cache, where there is one."""
+
+
+class TTS(Protocol):
+    model: str
+    device: str
+    sample_rate: int
+    voices: tuple[str, ...]  # the first is the default
+
+    def speak(self, text: str, voice: str, speed: float) -> Iterator[np.ndarray]:
+        """Audio at `sample_rate`, in pieces as they are ready."""
+
+
+class VADStream(Protocol):
+    """One caller's speech detector; keeps state between windows. One thread at a time."""
+
+    def probability(self, window: np.ndarray) -> float:
+        """Speech probability of exactly 512 samples (32 ms at 16 kHz)."""
+
+    def reset(self) -> None: ...
+
+
+class VAD(Protocol):
+    def begin(self) -> VADStream: ...
+
+
+class TurnModel(Protocol):
+    def score(self, pcm: np.ndarray) -> float:
+        """Probability that the speaker has finished, from the turn's audio so far (16 kHz, pause included)."""
+
+
+# kind -> name -> "module:class". Names are what users write in ASR_ENGINE and the like.
+TABLE: dict[str, dict[str, str]] = {
+    "asr": {
+        "faster-whisper": "fusion.engines.faster_whisper:FasterWhisper",
+        "scripted": "fusion.engines.scripted:ScriptedASR",
+    },
+    "llm": {
+        "llama.cpp": "fusion.engines.llama_cpp:LlamaCpp",
+        "ollama": "fusion.engines.ollama:Ollama",
+        "openai": "fusion.engines.openai:OpenAI",
+        "scripted": "fusion.engines.scripted:ScriptedLLM",
+    },
+    "tts": {
+        "hibari": "fusion.engines.hibari:Hibari",
+        "piper": "fusion.engines.piper:Piper",
+        "scripted": "fusion.engines.scripted:ScriptedTTS",
+    },
+    "vad": {
+        "silero": "fusion.engines.silero:Silero",
+        "scripted": "fusion.engines.scripted:ScriptedVAD",
+    },
+    "turn": {
+        "smart-turn": "fusion.engines.smart_turn:SmartTurn",
+        "scripted": "fusion.engines.scripted:ScriptedTurn",
+    },
+}
+
+
+def load(kind: str, name: str, **options: Any) -> Any:
+    """Build the engine `name` of `kind` ("asr", "llm", "tts", "vad", "turn").
+
+    Looks in `TABLE`, then in the entry-point group `whisperfusion.<kind>` of installed packages.
+    """
+    target = TABLE[kind].get(name)
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(module), attribute)(**options)
+    for point in entry_points(group=f"whisperfusion.{kind}"):
+        if point.name == name:
+            return point.load()(**options)
+    raise EngineError(f"no {kind} engine is called {name!r}; known: {', '.join(sorted(TABLE[kind]))}")

@@ -1,0 +1,150 @@
+"""One decode of Whisper over a short context, on the CTranslate2 model itself.
+
+Whisper was trained on windows of 30 s, but its encoder takes any even number of frames, and 8 s cost
+a third of 30 s. Done plainly, that makes it repeat sentences; these measures stop it (and cost half a
+point of word error rate): timestamps are asked for, then dropped, and one that lies at the end of the
+audio ends the text; the number of tokens is bounded by the duration; a second of silence follows the
+speech; a run of six tokens that was there before ends the text (five cut honest parallel sentences:
+word error rate 11.2 % instead of 9.2 %).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fusion.engines import ASR_RATE, ASROptions, Segment, Word
+from fusion.engines.pcm import loudest
+
+MIN_CONTEXT_S = 8.0  # 6 s saves 35 ms and loses half a point of word error rate in short turns
+MAX_CONTEXT_S = 30.0  # the model has no positions beyond
+TAIL_S = 1.0  # silence after the speech: without it the last word is lost or doubled
+END_S = 0.25  # a timestamp this near to the end means that the rest is invented
+SILENCE_RMS = 0.0005  # nothing louder than this (-66 dBFS) in 30 ms: no speech
+TOKENS_PER_S, TOKENS_SPARE = 8, 16  # fast speech has 6 tokens a second
+PROMPT_TOKENS = 223  # what the model takes as "text before" at most
+REPEAT = 6
+TIME_STEP_S = 0.02  # between timestamp tokens
+
+
+Part = tuple[float, float, list[int]]  # start_s, end_s, text tokens
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Segments of one piece of audio, times from its start. `closed` are those whose end the model itself named."""
+
+    segments: tuple[Segment, ...] = ()
+    closed: int = 0
+
+
+@dataclass
+class ShortContext:
+    """A `faster_whisper.WhisperModel`, decoded greedily a short piece at a time. Safe in several threads."""
+
+    whisper: Any
+    min_context_s: float = MIN_CONTEXT_S
+    tokenizers: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def encode(self, pcm: np.ndarray) -> Any:
+        """Encoder output of at most 29 s of speech followed by silence."""
+        from ctranslate2 import StorageView
+
+        seconds = min(max(self.min_context_s, len(pcm) / ASR_RATE + TAIL_S), MAX_CONTEXT_S)
+        frames = int(seconds * 50) * 2
+        padded = np.pad(pcm, (0, frames * 160 - len(pcm)))
+        mel = self.whisper.feature_extractor(padded, padding=0)[:, :frames]
+        mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1])), mode="edge")
+        return self.whisper.model.encode(StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32)))
+
+    def language(self, encoded: Any) -> tuple[str, float]:
+        """The likeliest language and its probability."""
+        token, probability = self.whisper.model.detect_language(encoded)[0][0]
+        return token[2:-2], probability
+
+    def decode(self, encoded: Any, pcm: np.ndarray, language: str, options: ASROptions) -> Decoded:
+        """The text of `pcm`, whose `encoded` form came from `encode`."""
+        duration = len(pcm) / ASR_RATE
+        tokenizer = self.tokenizer(language, options.task)
+        prompt = self._text_before(tokenizer, options) + list(tokenizer.sot_sequence)
+        result = self.whisper.model.generate(
+            encoded, [prompt], beam_size=1, max_length=min(len(prompt) + int(TOKENS_PER_S * duration) + TOKENS_SPARE, 448),
+            return_scores=True, return_no_speech_prob=True,
+        )[0]
+        tokens = list(result.sequences_ids[0])
+        if loudest(pcm) < SILENCE_RMS or (result.no_speech_prob > 0.6 and result.scores[0] < -1.0):
+            return Decoded()
+        parts, closed = split(tokens, tokenizer.timestamp_begin, tokenizer.eot, duration)
+        words = self._words(encoded, tokenizer, parts, duration) if options.word_timestamps else [()] * len(parts)
+        segments = tuple(
+            Segment(start, end, tokenizer.decode(part).strip(), w, result.scores[0], result.no_speech_prob)
+            for (start, end, part), w in zip(parts, words, strict=True)
+        )
+        return Decoded(segments, closed)
+
+    def tokenizer(self, language: str, task: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        key = (language, task)
+        if key not in self.tokenizers:
+            self.tokenizers[key] = Tokenizer(self.whisper.hf_tokenizer, self.whisper.model.is_multilingual, task, language)
+        return self.tokenizers[key]
+
+    def _text_before(self, tokenizer: Any, options: ASROptions) -> list[int]:
+        text = " ".join(filter(None, (options.hotwords.strip(), options.initial_prompt.strip())))
+        return [tokenizer.sot_prev, *tokenizer.encode(" " + text)[-PROMPT_TOKENS:]] if text else []
+
+    def _words(self, encoded: Any, tokenizer: Any, parts: list[Part], duration: float) -> list[tuple[Word, ...]]:
+        from faster_whisper.transcribe import merge_punctuations
+
+        text = [token for _, _, part in parts for token in part]
+        if not text:
+            return [()] * len(parts)
+        timed = self.whisper.find_alignment(tokenizer, [text], encoded, int(duration * 100))[0]
+        merge_punctuations(timed, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
+        result: list[tuple[Word, ...]] = []
+        seen, consumed = 0, iter(timed)
+        for _, _, part in parts:
+            words, seen_end = [], seen + len(part)
+            while seen < seen_end and (word := next(consumed, None)) is not None:
+                seen += len(word["tokens"])
+                if word["word"].strip():
+                    end = min(float(word["end"]), duration)
+                    words.append(Word(min(float(word["start"]), end), end, word["word"].strip(), float(word["probability"])))
+            result.append(tuple(words))
+        return result
+
+
+def split(tokens: Sequence[int], timestamp_begin: int, eot: int, duration: float) -> tuple[list[Part], int]:
+    """The text between timestamps, and how many of its parts the model closed itself."""
+    parts: list[Part] = []
+    text: list[int] = []
+    part: list[int] = []
+    start, closed = 0.0, 0
+    for token in tokens:
+        if token >= timestamp_begin:
+            at = (token - timestamp_begin) * TIME_STEP_S
+            if part:
+                parts.append((start, min(at, duration), part))
+                part, closed = [], len(parts)
+            if at >= duration - END_S:
+                break
+            start = at
+        elif token < eot:
+            if repeats(text + [token]):
+                part = part[: max(0, len(part) - REPEAT + 1)]
+                break
+            text.append(token)
+            part.append(token)
+    if part:
+        parts.append((start, duration, part))
+    return parts, closed
+
+
+def repeats(tokens: Sequence[int]) -> bool:
+    """Whether the last six tokens were there before."""
+    last = list(tokens[-REPEAT:])
+    return any(list(tokens[i : i + REPEAT]) == last for i in range(len(tokens) - REPEAT))

@@ -1,0 +1,62 @@
+"""What this machine, or the container around us, gives us: cores and memory.
+
+A container sees the whole host in /proc; what it may really use stands in its control group. So both
+are asked and the smaller one counts. `root` is "/" except in tests, which lay out a small tree instead.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cores(root: Path = Path("/")) -> int:
+    """How many cores this process may use: its affinity, cut by the quota of its control group. At least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed, *(int(quota) for quota in _quotas(root))]))
+
+
+def memory_bytes(root: Path = Path("/")) -> int:
+    """Memory in bytes that this process may use: the machine's, cut by the limit of its control group."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([total, *_memory_limits(root)])
+
+
+def _groups(root: Path, controller: str) -> list[Path]:
+    """The folders of this process's control group, from its own up to the top: a limit anywhere on the way holds."""
+    mount = root / "sys/fs/cgroup"
+    found: list[Path] = []
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if names and controller not in names.split(","):
+            continue
+        top = mount / controller if names else mount
+        own = top / path.lstrip("/")
+        # Inside a container the path is often the host's and not visible; then the top is our own group.
+        found += [folder for folder in (own, *own.parents) if folder == top or top in folder.parents]
+    return found
+
+
+def _quotas(root: Path) -> list[float]:
+    quotas = []
+    for folder in _groups(root, "cpu"):
+        new = _read(folder / "cpu.max").split()  # version 2: "<microseconds or max> <period>"
+        old = [*_read(folder / "cpu.cfs_quota_us").split(), *_read(folder / "cpu.cfs_period_us").split()]  # version 1
+        for pair in (new, old):
+            if len(pair) == 2 and pair[0].isdigit() and int(pair[1]) > 0:
+                quotas.append(int(pair[0]) / int(pair[1]))
+    return quotas
+
+
+def _memory_limits(root: Path) -> list[int]:
+    files = [folder / name for folder in _groups(root, "memory") for name in ("memory.max", "memory.limit_in_bytes")]
+    return [int(text) for text in (_read(file).strip() for file in files) if text.isdigit()]
+
+
+def _read(file: Path) -> str:
+    """The text of a file, or "" where this kernel or container has none: a missing limit is no limit."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

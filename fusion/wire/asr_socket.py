@@ -1,0 +1,301 @@
+"""Port 6006: a handshake and audio in, captions, events and replies out.
+
+Three dialects share the port and the handshake tells them apart. WhisperLive clients get the last
+finished segments and the changing one, again and again; the WhisperFusion page gets one segment and
+whole replies; a client that asks for `events` gets the whole conversation (docs/wire.md). The field
+names and the rules of `fusion.wire.segments` are what those clients rely on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fusion.messages import Line
+from fusion.wire import FrameError, WireError
+from fusion.wire.fields import (
+    FieldError,
+    choice_field,
+    count_field,
+    flag_field,
+    json_object,
+    language_field,
+    number_field,
+    refuse,
+    text_field,
+)
+from fusion.wire.pcm import HEARD_FORMATS, AudioDecoder
+from fusion.wire.segments import LiveSegment, LiveWord, SegmentHistory, whisper_live_segments
+
+__all__ = [  # one import serves whoever owns the port
+    "AudioDecoder", "CommitTurn", "Control", "Dialect", "FrameError", "Handshake", "HeardUpTo", "Interrupt", "LiveSegment",
+    "LiveWord", "Say", "SegmentHistory", "Update", "WireError", "disconnect", "error", "event", "is_end_of_audio", "language",
+    "parse_control", "parse_handshake", "server_ready", "wait", "warning", "whisper_fusion_reply", "whisper_fusion_segment",
+    "whisper_live_segments",
+]
+
+END_OF_AUDIO = "END_OF_AUDIO"
+BACKEND = "faster_whisper"  # other names make WhisperLive's Python client keep no transcript
+TASKS = ("transcribe", "translate")
+TURN_DETECTION = ("auto", "manual")
+ROLES = ("user", "assistant")
+UID_LENGTH, SAY_LENGTH, INSTRUCTIONS_LENGTH, NAME_LENGTH, HISTORY_LINES = 200, 4000, 8000, 200, 200
+SLOWEST, FASTEST = 0.5, 2.0
+
+
+class Dialect(Enum):
+    WHISPER_LIVE = "whisper-live"
+    WHISPER_FUSION = "whisper-fusion"
+    EVENTS = "events"
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a caller asked for. None means that the caller left it to the server, but `language` None = detect."""
+
+    uid: str
+    dialect: Dialect
+    language: str | None = None
+    task: str = "transcribe"
+    model: str = ""
+    audio_format: str = "float32"
+    send_last_n_segments: int = 10
+    use_vad: bool | None = None
+    word_timestamps: bool = False
+    initial_prompt: str = ""
+    hotwords: str = ""
+    reply: bool = True
+    instructions: str | None = None
+    voice: str | None = None
+    speed: float | None = None
+    turn_detection: str = "auto"
+    history: tuple[Line, ...] = ()
+
+
+def parse_handshake(
+    text: str | bytes, languages: Container[str] | None = None, default_language: str | None = None
+) -> Handshake:
+    """The first frame of a connection.
+
+    `languages` are the codes that may be asked for (None = any); `default_language` holds when the
+    handshake says nothing, while an explicit null means detect. Only `uid` is required. Raises `WireError`.
+    """
+    if not isinstance(text, str):
+        raise WireError("the first frame must be a text frame with the JSON handshake, not binary; send audio after SERVER_READY")
+    uid = ""
+    try:
+        values = json_object(text)
+        uid = _uid(values)
+        return _handshake(uid, values, languages, default_language)
+    except FieldError as problem:
+        raise WireError(f"handshake: {problem}", uid) from None
+
+
+def _uid(values: dict[str, Any]) -> str:
+    uid = values.get("uid")
+    if not isinstance(uid, str) or not uid or uid != text_field(values, "uid", "", UID_LENGTH):
+        raise refuse("uid", uid, f"your own name for this call, text of 1 to {UID_LENGTH} characters")
+    return uid
+
+
+def _handshake(uid: str, values: dict[str, Any], languages: Container[str] | None, default_language: str | None) -> Handshake:
+    model = values.get("model")
+    model = model if isinstance(model, str) else ""
+    dialect = _dialect(values)
+    language = language_field(values, default_language, languages)
+    if model.endswith("en"):  # WhisperLive: an English-only model decides the language
+        language = "en"
+    return Handshake(
+        uid=uid,
+        dialect=dialect,
+        language=language,
+        task=choice_field(values, "task", "transcribe", TASKS),
+        model=model[:NAME_LENGTH],
+        audio_format=choice_field(values, "audio_format", "float32", HEARD_FORMATS),
+        send_last_n_segments=count_field(values, "send_last_n_segments", 10, 1, 1000),
+        use_vad=flag_field(values, "use_vad", False) if values.get("use_vad") is not None else None,
+        word_timestamps=flag_field(values, "word_timestamps", False),
+        initial_prompt=text_field(values, "initial_prompt", "", INSTRUCTIONS_LENGTH),
+        hotwords=text_field(values, "hotwords", "", INSTRUCTIONS_LENGTH),
+        reply=flag_field(values, "reply", True) if dialect is Dialect.EVENTS else dialect is Dialect.WHISPER_FUSION,
+        history=_history(values),
+        **_manner(values),
+    )
+
+
+def _dialect(values: dict[str, Any]) -> Dialect:
+    if flag_field(values, "events", False):
+        return Dialect.EVENTS
+    return Dialect.WHISPER_FUSION if "multilingual" in values and "model" not in values else Dialect.WHISPER_LIVE
+
+
+def _manner(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields that a handshake and an update share."""
+    return {
+        "instructions": text_field(values, "instructions", "", INSTRUCTIONS_LENGTH) if "instructions" in values else None,
+        "voice": text_field(values, "voice", "", NAME_LENGTH) if "voice" in values else None,
+        "speed": number_field(values, "speed", None, SLOWEST, FASTEST),
+        "turn_detection": choice_field(values, "turn_detection", "auto", TURN_DETECTION),
+    }
+
+
+def _history(values: dict[str, Any]) -> tuple[Line, ...]:
+    history = values.get("history")
+    if history is None:
+        return ()
+    if not isinstance(history, list) or len(history) > HISTORY_LINES or not all(isinstance(line, dict) for line in history):
+        raise refuse("history", history, f'a list of at most {HISTORY_LINES} objects {{"role", "text"}}')
+    try:
+        return tuple(
+            Line(choice_field(line, "role", "user", ROLES), text_field(line, "text", "", INSTRUCTIONS_LENGTH)) for line in history
+        )
+    except FieldError as problem:
+        raise FieldError(f'field "history": {problem}') from None
+
+
+def is_end_of_audio(frame: str | bytes) -> bool:
+    """The 12 letters END_OF_AUDIO, binary from Python, text from iOS. Ask before decoding: they would also be three floats."""
+    return frame == END_OF_AUDIO or frame == END_OF_AUDIO.encode()
+
+
+# --- control frames -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Say:
+    """The caller typed a line: a whole turn."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """Stop the answer."""
+
+
+@dataclass(frozen=True)
+class CommitTurn:
+    """End the turn now."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """Holds from the next turn. None = leave as it is; `language` "auto" = detect; empty text = the server's default."""
+
+    instructions: str | None = None
+    voice: str | None = None
+    speed: float | None = None
+    language: str | None = None
+    turn_detection: str | None = None
+
+
+@dataclass(frozen=True)
+class HeardUpTo:
+    """The person has heard this much of the reply's audio."""
+
+    turn: int
+    seconds: float
+
+
+Control = Say | Interrupt | CommitTurn | Update | HeardUpTo
+
+
+def parse_control(text: str, languages: Container[str] | None = None) -> Control | None:
+    """A text frame after the handshake; None = a type that we do not know, to be ignored. Raises `FrameError`.
+
+    Ask `is_end_of_audio` first.
+    """
+    try:
+        values = json_object(text)
+        kind = values.get("type")
+        if not isinstance(kind, str):
+            raise refuse("type", kind, "say, interrupt, commit, update, heard")
+        reader = _READERS.get(kind)
+        return reader(values, languages) if reader else None
+    except FieldError as problem:
+        raise FrameError("bad_frame", str(problem)) from None
+
+
+def _say(values: dict[str, Any], _: Container[str] | None) -> Say:
+    text = text_field(values, "text", "", SAY_LENGTH).strip()
+    if not text:
+        raise refuse("text", values.get("text"), f"1 to {SAY_LENGTH} characters that are not all blank")
+    return Say(text)
+
+
+def _update(values: dict[str, Any], languages: Container[str] | None) -> Update:
+    fields = _manner(values)
+    if values.get("turn_detection") is None:
+        fields["turn_detection"] = None
+    language = (language_field(values, None, languages) or "auto") if "language" in values else None
+    return Update(language=language, **fields)
+
+
+def _heard(values: dict[str, Any], _: Container[str] | None) -> HeardUpTo:
+    turn, seconds = count_field(values, "turn", None, 0, 2**31), number_field(values, "seconds", None, 0, 86_400)
+    if turn is None or seconds is None:
+        raise refuse("turn" if turn is None else "seconds", None, "a number from 0 up; both are needed")
+    return HeardUpTo(turn, seconds)
+
+
+_READERS: dict[str, Any] = {
+    "say": _say,
+    "interrupt": lambda values, languages: Interrupt(),
+    "commit": lambda values, languages: CommitTurn(),
+    "update": _update,
+    "heard": _heard,
+}
+
+
+# --- server messages ------------------------------------------------------------------------------
+
+
+def _frame(uid: str, **fields: Any) -> str:
+    return json.dumps({"uid": uid, **fields}, allow_nan=False)
+
+
+def server_ready(uid: str, **extra: Any) -> str:
+    """`extra`: `sample_rate` and `stages` for a client with events; nothing for the others."""
+    return _frame(uid, message="SERVER_READY", backend=BACKEND, **extra)
+
+
+def wait(uid: str, minutes: float) -> str:
+    """The server is full for about `minutes`; close after it."""
+    return _frame(uid, status="WAIT", message=minutes)
+
+
+def disconnect(uid: str) -> str:
+    """The time limit; close with 1000 after it, or WhisperLive's client connects again."""
+    return _frame(uid, message="DISCONNECT")
+
+
+def error(uid: str, message: str) -> str:
+    """Fatal; close after it."""
+    return _frame(uid, status="ERROR", message=message)
+
+
+def warning(uid: str, message: str) -> str:
+    """Never before SERVER_READY: the Chrome extension takes its first message for that."""
+    return _frame(uid, status="WARNING", message=message)
+
+
+def language(uid: str, code: str, probability: float) -> str:
+    """Once, before the first segments, if the handshake's language was null."""
+    return _frame(uid, language=code, language_prob=probability)
+
+
+def whisper_fusion_segment(uid: str, text: str, eos: bool, latency: float) -> str:
+    return _frame(uid, segments=[{"text": text}], eos=eos, latency=latency)
+
+
+def whisper_fusion_reply(uid: str, text: str, latency: float) -> str:
+    """The whole reply at once: the page shows every message as a bubble of its own."""
+    return _frame(uid, llm_output=[text], eos=True, latency=latency)
+
+
+def event(uid: str, type: str, **fields: Any) -> str:
+    """One of our own events (docs/wire.md)."""
+    return _frame(uid, type=type, **fields)

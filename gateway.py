@@ -1,0 +1,182 @@
+"""Translates: the web page and everything else that is spoken over HTTP, on port 8000.
+
+It owns no model and no conversation; inwards it is a client of the sockets on 6006 and 8888. main.py
+runs it as a process of its own (`run`). `python gateway.py` runs it alone, also on another host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fusion import process
+from fusion.messages import Beat, Notice, Ready, Stage
+from fusion.settings import Settings, SettingsError, add_flags, from_command_line
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+NAME = "gateway"
+BEAT_PERIOD_S = 1.0
+STOP_TIMEOUT_S = 0.6
+
+log = logging.getLogger(NAME)
+
+
+def build_app(settings: Settings, stages: Mapping[str, Stage] | None) -> FastAPI:
+    """The web application. `stages` is a table that main's news go into; None = knock on the sockets instead."""
+    from fastapi import FastAPI
+    from fastapi.middleware.cors import CORSMiddleware
+
+    from fusion.gateway import health, page, proxy
+    from fusion.gateway.doors import Doors
+
+    app = FastAPI(title="WhisperFusion", docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
+    host = upstream_host(settings)
+    look = health.knocking(settings, host) if stages is None else health.told(stages)
+    app.include_router(health.router(look))
+    app.include_router(page.router(settings, look))
+    app.include_router(proxy.router(settings, host))
+    page.add_page(app)
+    app.add_middleware(Doors, secret=settings.shared_secret, origins=settings.origins, is_open=page.is_open)
+    if settings.origins:  # added last = outermost: a browser's question about CORS carries no secret
+        app.add_middleware(CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["*"], allow_headers=["*"])
+    return app
+
+
+def upstream_host(settings: Settings) -> str:
+    """Where 6006 and 8888 are, ready for a URL."""
+    here = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+    host = settings.upstream_host or here.get(settings.host, settings.host)
+    return f"[{host}]" if ":" in host else host
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound and listening socket; port 0 = any free one. Raises `SettingsError` if it cannot be had."""
+    try:
+        if host == "::" and socket.has_dualstack_ipv6():
+            return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}:{port} ({error.strerror}); choose another HOST or HTTP_PORT") from error
+
+
+def run(settings: Settings, inbox: Any, outbox: Any) -> None:
+    """The process that main.py starts: news about stages come in, `Ready` and a `Beat` every second go out.
+
+    Stops within a second on SIGTERM or on None in the inbox.
+    """
+    asyncio.run(_run(settings, inbox, outbox))
+
+
+async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
+    started = time.monotonic()
+    stages: dict[str, Stage] = {}
+    notices: dict[str, str] = {}
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+
+    def tell(message: Any) -> None:
+        loop.call_soon_threadsafe(deliver, stages, notices, message)
+
+    def read() -> None:
+        with suppress(RuntimeError):  # the loop is closed: SIGTERM came before the last news
+            process.read_inbox(inbox, tell)
+            loop.call_soon_threadsafe(stopping.set)
+
+    def ready(address: str) -> None:
+        outbox.put(Ready(NAME, "fastapi", "", address, time.monotonic() - started))
+
+    threading.Thread(target=read, name="inbox", daemon=True).start()
+    beats = asyncio.create_task(_beat(outbox))
+    try:
+        await serve(settings, stages, stopping, ready)
+    finally:
+        beats.cancel()
+
+
+def deliver(stages: dict[str, Stage], notices: dict[str, str], message: Stage | Notice) -> None:
+    """Bring the table up to date. A notice is its stage's note as long as main has none and the stage is not down."""
+    if isinstance(message, Notice):
+        notices[message.stage] = message.text
+        stage = stages.get(message.stage) or Stage(message.stage, "starting")
+    else:
+        stage = message
+        if stage.state == "down":
+            notices.pop(stage.name, None)
+    stages[stage.name] = replace(stage, note=stage.note or notices.get(stage.name, ""))
+
+
+async def _beat(outbox: Any) -> None:
+    while True:
+        outbox.put(Beat(NAME, None))
+        await asyncio.sleep(BEAT_PERIOD_S)
+
+
+async def serve(
+    settings: Settings, stages: Mapping[str, Stage] | None, stopping: asyncio.Event, ready: Callable[[str], None]
+) -> None:
+    """Listen, call `ready` with the address, and serve until `stopping` is set."""
+    import uvicorn
+
+    from fusion.gateway.proxy import LARGEST_MESSAGE
+
+    listener = listen(settings.host, settings.http_port)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        build_app(settings, stages),
+        log_config=None,
+        log_level="warning",  # below it every line holds the query string, and that may hold the secret
+        access_log=False,
+        server_header=False,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    # Server.serve() would take over the signals, which belong to this process; these are its three steps.
+    await server.startup(sockets=[listener])
+    loop = asyncio.create_task(server.main_loop())
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    await asyncio.wait((loop, asyncio.create_task(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await loop
+    try:
+        await asyncio.wait_for(server.shutdown(sockets=[listener]), STOP_TIMEOUT_S)
+    except asyncio.TimeoutError:
+        log.info("some connections did not close in time and were cut")
+
+
+async def _run_alone(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    await serve(settings, None, stopping, lambda address: log.info("the page is at %s", address))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`python gateway.py`: the gateway without the other processes, for the sockets at --upstream-host."""
+    parser = argparse.ArgumentParser(prog="gateway.py", description="The page and the HTTP side of WhisperFusion, alone.")
+    add_flags(parser)
+    try:
+        settings, _ = from_command_line(arguments, parser)
+        process.set_up_logging(settings.log_level)
+        asyncio.run(_run_alone(settings))
+    except SettingsError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

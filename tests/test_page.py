@@ -1,0 +1,524 @@
+"""The real page in a real Chromium, against scripted sockets; and once against the whole server.
+
+Chromium's own fake microphone beeps, so nothing here needs a sound card. What leaves the page for the
+loudspeaker is measured by an analyser that is put beside it before the page loads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from fake_sockets import PATIENCE_S, READY, fake_server, serving
+from playwright.async_api import async_playwright, expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEECH = Path(os.environ.get("WHISPERFUSION_SPEECH", ROOT.parent / "shared" / "data" / "speech"))
+FLAGS = (
+    "--no-sandbox --headless=new --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
+    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream --autoplay-policy=user-gesture-required"
+).split()
+ELSEWHERE = "phone.test"  # a name that is not localhost: an insecure page, as on a phone without https
+TAP = """
+    const connect = AudioNode.prototype.connect;
+    AudioNode.prototype.connect = function (target, ...rest) {
+      if (target instanceof AudioDestinationNode) {
+        window.tap = new AnalyserNode(target.context, { fftSize: 2048, smoothingTimeConstant: 0 });
+        connect.call(this, window.tap);
+      }
+      return connect.call(this, target, ...rest);
+    };
+    window.loudness = () => {
+      const samples = new Float32Array(2048);
+      window.tap?.getFloatTimeDomainData(samples);
+      return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
+    };
+    window.pitch = () => {
+      const bins = new Float32Array(1024);
+      window.tap.getFloatFrequencyData(bins);
+      return bins.indexOf(Math.max(...bins)) * window.tap.context.sampleRate / 2048;
+    };
+"""
+
+
+def chromium() -> str:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert path, "these tests need Chromium: install the Debian package chromium, or Google Chrome"
+    return path
+
+
+@asynccontextmanager
+async def browser_with(*flags: str):
+    async with async_playwright() as play:
+        browser = await play.chromium.launch(executable_path=chromium(), args=[*FLAGS, *flags])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    async with browser_with(f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1") as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server():
+    async with fake_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def address(server):
+    async with serving(server.settings(), dict(READY)) as address:
+        yield address
+
+
+@asynccontextmanager
+async def opened(browser, address, scripts=(), **options):
+    """A loaded page; whatever it complained about to the console fails the test."""
+    context = await browser.new_context(**({"viewport": {"width": 1200, "height": 800}} | options))
+    page = await context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    for script in (TAP, *scripts):
+        await page.add_init_script(script)
+    await page.goto(address)
+    await page.wait_for_selector("body[data-loaded]")
+    try:
+        yield page
+        assert [text for text in complaints if "WebSocket connection" not in text] == []
+    finally:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser, address):
+    async with opened(browser, address) as page:
+        yield page
+
+
+async def state(page, name: str) -> None:
+    await expect(page.locator("body")).to_have_attribute("data-state", name, timeout=PATIENCE_S * 1000)
+
+
+def bubble(page, role: str):
+    return page.locator(f'.bubble[data-role="{role}"]')
+
+
+async def talking(page, server):
+    await page.click("#talk")
+    await state(page, "listening")
+    return await server.call()
+
+
+async def type_line(page, text: str) -> None:
+    await page.fill("#line", text)
+    await page.press("#line", "Enter")
+
+
+async def answering(page, call, turn: int, seconds: float, hertz: float = 440.0) -> None:
+    await call.order("start", turn=turn)
+    await call.sound(hertz, seconds)
+    await state(page, "speaking")
+    await page.wait_for_function("loudness() > 0.1")
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+async def test_the_stages_are_shown(page):
+    for name, label in (("asr", "Hears"), ("llm", "Thinks"), ("tts", "Speaks")):
+        item = page.locator(f'[data-stage="{name}"]')
+        await expect(item).to_have_attribute("data-stage-state", "ready")
+        await expect(item).to_contain_text(label)
+        await expect(item).to_contain_text("scripted")
+    assert await page.title() == "WhisperFusion"
+
+
+async def test_the_microphone_arrives_as_16_khz_frames(page, server):
+    call = await talking(page, server)
+    assert call.handshake["events"] is True and call.handshake["audio_format"] == "int16" and call.handshake["history"] == []
+    assert len(call.uid) == 32
+    await server.until(lambda: len(call.audio) >= 40)
+    assert {len(frame) for frame in call.audio} == {1600}
+    samples = struct.unpack(f"<{800 * 40}h", b"".join(call.audio[:40]))
+    assert max(map(abs, samples)) > 1000  # Chromium's microphone beeps once a second
+    await page.click("#talk")
+    await state(page, "idle")
+    assert await page.locator("#talk-label").text_content() == "Start talking"
+
+
+async def test_captions_form_and_become_a_line(page, server):
+    call = await talking(page, server)
+    user, answer = bubble(page, "user"), bubble(page, "assistant")
+    await call.event("speech_started", at=0.4)
+    await state(page, "hearing")
+    await call.event("caption", text="what is", final=False, start=0.4, end=0.9)
+    await expect(user.locator(".text")).to_have_text("what is")
+    await expect(user).to_have_attribute("data-state", "partial")
+    await call.event("caption", text="what is the time", final=False, start=0.4, end=1.4)
+    await call.event("speech_stopped", at=1.5)
+    await call.event("caption", text="What is the time?", final=True, start=0.4, end=1.5)
+    await call.event("turn", turn=1, text="What is the time?")
+    await expect(user).to_have_attribute("data-state", "final")
+    await expect(user.locator(".text")).to_have_text("What is the time?")
+    await state(page, "thinking")
+    await call.event("reply", turn=1, index=0, text="It is late.", last=False)
+    await expect(answer.locator(".text")).to_have_text("It is late.")
+    await call.event("reply", turn=1, index=1, text="Go to bed.", last=True)
+    await expect(answer.locator(".text")).to_have_text("It is late. Go to bed.")
+    await expect(page.locator("#announce")).to_have_text("Answer: It is late. Go to bed.")
+    assert await user.count() == 1 and await answer.count() == 1
+
+
+async def test_a_cough_leaves_no_line(page, server):
+    call = await talking(page, server)
+    await call.event("caption", text="uh", final=False, start=0, end=1)
+    await expect(bubble(page, "user")).to_have_count(1)
+    await call.event("caption", text="", final=True, start=0, end=1)
+    await expect(bubble(page, "user")).to_have_count(0)
+
+
+async def test_the_latency_of_a_turn_is_shown(page, server):
+    call = await talking(page, server)
+    await call.event("turn", turn=1, text="Hello")
+    await call.event("reply", turn=1, index=0, text="Hi.", last=True)
+    await call.event("latency", turn=1, words=210, first_token=380, first_sound=615, reused=True)
+    line = bubble(page, "assistant").locator(".latency")
+    for name, ms, shown in (("words", "210", "0.21 s"), ("first_token", "380", "0.38 s"), ("first_sound", "615", "0.61 s")):
+        step = line.locator(f".step.{name}")
+        await expect(step).to_have_attribute("data-ms", ms)
+        assert shown[:3] in await step.text_content()
+    await expect(line.locator(".reused")).to_be_visible()
+
+
+async def test_words_that_were_not_heard_are_struck_and_forgotten(page, server):
+    call = await talking(page, server)
+    await call.event("turn", turn=1, text="Tell me a story")
+    await call.event("reply", turn=1, index=0, text="Once upon a time there was a king.", last=True)
+    await call.event("interrupted", turn=1, heard="Once upon a time")
+    await expect(bubble(page, "assistant").locator("s")).to_have_text(" there was a king.")
+    await call.die()
+    again = await server.call(1)
+    assert again.handshake["history"] == [
+        {"role": "user", "text": "Tell me a story"},
+        {"role": "assistant", "text": "Once upon a time"},
+    ]
+
+
+async def test_notices_and_errors_are_told(page, server):
+    call = await talking(page, server)
+    await call.event("notice", text="The LLM server is away: using the embedded model instead")
+    await call.event("error", code="tts_failed", message="The voice failed; say it again", turn=1)
+    await expect(bubble(page, "note").nth(0)).to_contain_text("embedded model")
+    await expect(bubble(page, "note").nth(1)).to_have_attribute("data-state", "error")
+    await call.event("stage", name="tts", state="down", engine="hibari", model="m")
+    await expect(page.locator('[data-stage="tts"] .state')).to_have_text("down")
+
+
+# --- sound --------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_is_played_and_its_position_reported(page, server):
+    call = await talking(page, server)
+    await answering(page, call, 1, 1.0)
+    assert abs(await page.evaluate("pitch()") - 440) < 30
+    await call.order("end", turn=1)
+    await state(page, "listening")
+    await server.until(lambda: call.told("heard") and call.told("heard")[-1]["seconds"] > 0.9)
+    heard = [(report["turn"], report["seconds"]) for report in call.told("heard")]
+    assert heard == sorted(heard) and abs(heard[-1][1] - 1.0) < 0.01 and len(heard) >= 4
+
+
+async def test_hold_silences_resume_goes_on_clear_ends(page, server):
+    call = await talking(page, server)
+    await answering(page, call, 1, 30.0)
+    await call.order("hold")
+    await page.wait_for_function("loudness() === 0")
+    await state(page, "speaking")  # not over: it only holds its breath
+    await call.order("resume")
+    await page.wait_for_function("loudness() > 0.1")
+    await call.order("clear", turn=1)
+    await page.wait_for_function("loudness() === 0")
+    await state(page, "listening")
+    final = call.told("heard")[-1]
+    assert final["turn"] == 1 and 0 < final["seconds"] < 29
+    await answering(page, call, 2, 0.5, hertz=1000)
+    assert abs(await page.evaluate("pitch()") - 1000) < 30
+
+
+async def test_speech_silences_the_answer_before_the_server_says_so(page, server):
+    call = await talking(page, server)
+    await answering(page, call, 1, 30.0)
+    await call.event("speech_started", at=3.0)
+    await page.wait_for_function("loudness() === 0")
+    await page.wait_for_function("loudness() > 0.1")  # and nobody said hold: it goes on by itself
+    await call.event("speech_started", at=5.0)
+    await call.order("hold")
+    await page.wait_for_function("loudness() === 0")
+    await call.event("caption", text="mm-hmm", final=False, start=5, end=5.4)
+    await expect(bubble(page, "user")).to_have_count(1)
+    await call.order("resume")
+    await page.wait_for_function("loudness() > 0.1")
+    await expect(bubble(page, "user")).to_have_count(0)
+
+
+async def test_sound_can_be_turned_off(page, server):
+    call = await talking(page, server)
+    await answering(page, call, 1, 30.0)
+    await page.click("#sound")
+    await page.wait_for_function("loudness() < 0.001")
+    await expect(page.locator("#sound")).to_have_attribute("aria-pressed", "false")
+    await page.click("#sound")
+    await page.wait_for_function("loudness() > 0.1")
+
+
+async def test_the_resampler_keeps_tones_and_drops_what_would_fold(page):
+    gain = """async ([from, to, hertz]) => {
+        const { Resampler } = await import("/static/resample.js");
+        const resampler = new Resampler(from, to);
+        const input = Float32Array.from({ length: from }, (_, i) => Math.sin(2 * Math.PI * hertz * i / from));
+        const output = [];
+        for (let i = 0; i < from; i += 128) output.push(...resampler.push(input.slice(i, i + 128)));
+        output.push(...resampler.flush());
+        const middle = output.slice(to / 4, 3 * to / 4);
+        return [output.length, Math.sqrt(2 * middle.reduce((sum, sample) => sum + sample * sample, 0) / middle.length)];
+    }"""
+    for source, target in ((48000, 16000), (44100, 16000), (24000, 44100), (24000, 48000), (16000, 16000)):
+        length, kept = await page.evaluate(gain, [source, target, 440])
+        assert abs(length - target) <= 2 and abs(kept - 1) < 0.005, (source, target)
+    for source, hertz in ((48000, 9000), (48000, 15500), (44100, 9000), (44100, 12000)):
+        assert (await page.evaluate(gain, [source, 16000, hertz]))[1] < 0.001, (source, hertz)
+
+
+# --- hands --------------------------------------------------------------------------------------------
+
+
+async def test_a_typed_line_needs_no_microphone(browser, server, address):
+    denied = 'navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); };'
+    async with opened(browser, address, [denied]) as page:
+        await page.click("#talk")
+        await expect(page.locator("#notice")).to_contain_text("microphone is blocked")
+        await state(page, "idle")
+        await type_line(page, "  How are you? ")
+        call = await server.call()
+        await server.until(lambda: call.told("say"))
+        assert call.told("say") == [{"type": "say", "text": "How are you?"}]
+        await expect(bubble(page, "user")).to_have_attribute("data-state", "pending")
+        await call.event("turn", turn=1, text="How are you?")
+        await call.event("reply", turn=1, index=0, text="Very well.", last=True)
+        await expect(bubble(page, "user")).to_have_attribute("data-state", "final")
+        await answering(page, call, 1, 0.3)
+        assert await bubble(page, "user").count() == 1 and call.audio == []
+
+
+async def test_everything_works_by_keyboard(page, server):
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.className") == "skip"
+    reached = []
+    for _ in range(6):
+        await page.keyboard.press("Tab")
+        reached.append(await page.evaluate("document.activeElement.id"))
+    assert reached == ["scroller", "hold-to-talk", "talk", "sound", "line", "send"]
+    await page.focus("#talk")
+    await page.keyboard.press("Enter")
+    await state(page, "listening")
+    call = await server.call()
+    await answering(page, call, 1, 30.0)
+    await page.keyboard.press("Escape")
+    await page.wait_for_function("loudness() === 0")
+    await server.until(lambda: call.told("interrupt"))
+    await page.keyboard.press("Space")
+    await state(page, "idle")
+
+
+async def test_hold_to_talk_sends_only_while_space_is_down(page, server):
+    await page.check("#hold-to-talk")
+    await page.focus("#scroller")
+    await page.keyboard.down("Space")
+    await state(page, "listening")
+    call = await server.call()
+    assert call.handshake["turn_detection"] == "manual"
+    await server.until(lambda: len(call.audio) >= 4)
+    await page.keyboard.up("Space")
+    await server.until(lambda: call.told("commit"))
+    await state(page, "ready")
+    count = len(call.audio)
+    await type_line(page, "marker")  # comes after everything that was still on its way
+    await server.until(lambda: call.told("say"))
+    assert len(call.audio) == count
+    await page.uncheck("#hold-to-talk")
+    await server.until(lambda: call.told("update"))
+    assert call.told("update")[-1]["turn_detection"] == "auto"
+
+
+@pytest.mark.parametrize("width", [320, 360, 768])
+async def test_narrow_screens_scroll_only_down_and_everything_can_be_touched(browser, server, address, width):
+    async with opened(browser, address, viewport={"width": width, "height": 640}, has_touch=True, is_mobile=True) as page:
+        call = await talking(page, server)
+        await call.event("turn", turn=1, text="A" * 200 + " is a long word, https://example.org/" + "x" * 100)
+        await call.event("reply", turn=1, index=0, text="Indeed. " * 60, last=True)
+        await call.event("latency", turn=1, words=210, first_token=380, first_sound=615, reused=True)
+        await answering(page, call, 1, 30.0)
+        await expect(page.locator("#quiet")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") == width
+        assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+        for control in await page.locator("button:visible, label.switch, #line").all():
+            box = await control.bounding_box()
+            assert box["width"] >= 44 and box["height"] >= 44 and box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+# --- trouble ------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_connection_is_made_again_with_the_conversation(page, server):
+    call = await talking(page, server)
+    await call.event("turn", turn=1, text="Hello")
+    await call.event("reply", turn=1, index=0, text="Hi there.", last=True)
+    await answering(page, call, 1, 30.0)
+    await server.stop()
+    await state(page, "waiting")
+    await page.wait_for_function("loudness() === 0")
+    await expect(page.locator("#notice")).to_contain_text("connection was lost")
+    await type_line(page, "Are you there?")
+    await server.start()
+    again = await server.call(len(server.calls))
+    assert again.uid != call.uid and [line["text"] for line in again.handshake["history"]] == ["Hello", "Hi there."]
+    await server.until(lambda: again.told("say") and again.audio)
+    await expect(page.locator("#notice")).to_be_empty()
+    await again.event("turn", turn=1, text="Are you there?")
+    await again.event("reply", turn=1, index=0, text="Here I am.", last=True)
+    await expect(bubble(page, "assistant").locator(".text")).to_have_text(["Hi there.", "Here I am."])
+
+
+@pytest.mark.parametrize(
+    ("greeting", "told"),
+    [
+        ({"status": "WAIT", "message": 2.4}, "about 3 minutes"),
+        ({"status": "ERROR", "message": "handshake: no such language"}, "no such language"),
+        ({"message": "DISCONNECT"}, "time limit"),
+    ],
+)
+async def test_a_refusal_is_told_and_not_repeated(page, server, greeting, told):
+    server.greeting = greeting
+    await page.click("#talk")
+    await expect(page.locator("#notice")).to_contain_text(told)
+    await state(page, "idle")
+    assert len({call.uid for call in server.calls}) == 1
+
+
+async def test_without_https_the_page_explains_and_still_answers_in_writing(browser, server, address):
+    async with opened(browser, address.replace("127.0.0.1", ELSEWHERE)) as page:
+        await page.click("#talk")
+        await expect(page.locator("#notice")).to_contain_text("https")
+        await type_line(page, "Hello")
+        call = await server.call()
+        await server.until(lambda: call.told("say"))
+        await call.event("turn", turn=1, text="Hello")
+        await call.event("reply", turn=1, index=0, text="Hi.", last=True)
+        await expect(bubble(page, "assistant")).to_have_count(1)
+        await state(page, "ready")
+
+
+async def test_the_secret_is_asked_for_and_sent(browser, server):
+    async with serving(server.settings(shared_secret="sesame"), dict(READY)) as address:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(address)
+        for attempt in ("wrong", "sesame"):
+            await page.fill("#secret-value", attempt)
+            await page.press("#secret-value", "Enter")
+        await page.wait_for_selector("body[data-loaded]")
+        await type_line(page, "Hello")
+        call = await server.call()
+        assert "token=sesame" in call.mouth.request.path and "token=sesame" in call.ears.request.path
+        await page.goto(f"{address}/?token=sesame")
+        await page.wait_for_selector("body[data-loaded]")
+        assert "sesame" not in page.url
+        await context.close()
+
+
+# --- the whole server -----------------------------------------------------------------------------------
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture
+def whole_server():
+    """main.py with its own models on free ports; gives its address."""
+    asr, tts, http = map(str, free_ports(3))
+    command = [sys.executable, "main.py", "--asr-port", asr, "--tts-port", tts, "--http-port", http]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        wait_until_healthy(process, f"http://127.0.0.1:{http}/health")
+        yield f"http://127.0.0.1:{http}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(PATIENCE_S)
+        finally:
+            process.kill()
+
+
+def wait_until_healthy(process: subprocess.Popen, url: str) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "main.py ended before it was ready; its own lines say why"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                assert json.load(answer)["status"] == "ok"
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)  # another program is starting: there is nothing else to wait for
+    pytest.fail(f"{url} was not ready after three minutes")
+
+
+async def test_page_hears_and_answers_a_recording(whole_server, tmp_path):
+    """A person's question goes into the browser's microphone; words, an answer and sound come out."""
+    line = next(entry for entry in recordings() if entry["file"] == "libri-1688-142285-0002.flac")
+    wav = tmp_path / "microphone.wav"
+    convert = ["ffmpeg", "-v", "error", "-i", str(SPEECH / line["file"]), "-af", "adelay=1500,apad=pad_dur=20", "-ar", "48000", str(wav)]
+    subprocess.run(convert, check=True)
+    async with browser_with(f"--use-file-for-fake-audio-capture={wav}%noloop") as browser:
+        async with opened(browser, whole_server) as page:
+            await page.click("#talk")
+            await expect(bubble(page, "user").first).to_have_attribute("data-state", "final", timeout=30_000)
+            await page.wait_for_function("loudness() > 0.01", timeout=30_000)
+            await expect(bubble(page, "assistant").first.locator(".latency")).to_be_visible(timeout=30_000)
+            heard = (await bubble(page, "user").first.locator(".text").text_content()).lower()
+            answer = await bubble(page, "assistant").first.locator(".text").text_content()
+    wanted = line["text"].split()
+    assert sum(word in heard for word in wanted) >= 0.6 * len(wanted), heard
+    assert answer.strip()
+
+
+def recordings() -> list[dict]:
+    manifest = SPEECH / "manifest.jsonl"
+    if not manifest.is_file():
+        pytest.skip(f"no recordings at {SPEECH}: set WHISPERFUSION_SPEECH to the folder with manifest.jsonl")
+    return [json.loads(text) for text in manifest.read_text().splitlines()]

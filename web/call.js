@@ -1,0 +1,132 @@
+// One call: the sockets /transcription and /audio under one name, and a new pair when either dies.
+//
+// A dead pair is never revived. Each attempt gets a name of its own, because the server refuses a name that
+// it still believes to be connected, and news of an older attempt are ignored.
+
+const FIRST_DELAY_MS = 500; // before the second attempt; doubles up to the longest
+const LONGEST_DELAY_MS = 15_000;
+const READY_TIMEOUT_MS = 10_000;
+const STALLED_BYTES = 320_000; // ten seconds of microphone that the network does not take
+const EARLY_FRAMES = 60; // of 50 ms, spoken while the connection is still being made
+const REFUSED = 1008; // close code: trying again would not help
+
+function freshName() {
+  // crypto.randomUUID is missing on pages without https; this is not.
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function address(path, parameters) {
+  const url = new URL(path, document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = new URLSearchParams(parameters);
+  return url;
+}
+
+export class Call {
+  /**
+   * `handshake()` gives the fields beside uid and format. `handlers`:
+   *   state(name, seconds)  "connecting", "ready", "waiting" (seconds until the next attempt)
+   *   event(message)        JSON of 6006        sound(message)  JSON or ArrayBuffer of 8888
+   *   over(reason)          the server ended the call for good
+   */
+  constructor(token, handshake, handlers) {
+    Object.assign(this, { token, handshake, handlers });
+    this.line = null;
+    this.ready = false;
+    this.delay = FIRST_DELAY_MS;
+    this.early = [];
+    this.retryNow = () => this.timer && this.attempt();
+    addEventListener("online", this.retryNow);
+    this.attempt();
+  }
+
+  attempt() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const uid = freshName();
+    const secret = this.token ? { token: this.token } : {};
+    const ears = new WebSocket(address("transcription", secret));
+    const mouth = new WebSocket(address("audio", { uid, events: 1, format: "int16", ...secret }));
+    const line = { ears, mouth, greeted: false, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };
+    this.line = line;
+    this.handlers.state("connecting");
+    mouth.binaryType = "arraybuffer";
+    ears.onopen = () => ears.send(JSON.stringify({ uid, events: true, audio_format: "int16", ...this.handshake() }));
+    ears.onmessage = ({ data }) => line === this.line && this.hear(line, JSON.parse(data));
+    mouth.onopen = () => this.greet(line);
+    mouth.onmessage = ({ data }) => line === this.line && this.handlers.sound(typeof data === "string" ? JSON.parse(data) : data);
+    ears.onclose = mouth.onclose = (close) => this.lost(line, close);
+  }
+
+  hear(line, message) {
+    if (message.message === "SERVER_READY") {
+      line.greeted = true;
+      this.handlers.event({ type: "stages", stages: message.stages ?? {} });
+      this.greet(line);
+    } else if (message.status === "WAIT") {
+      const minutes = Math.max(1, Math.ceil(Number(message.message) || 1));
+      this.end(`All lines are busy. Try again in about ${minutes} ${minutes === 1 ? "minute" : "minutes"}.`);
+    } else if (message.status === "ERROR") {
+      this.end(String(message.message));
+    } else if (message.message === "DISCONNECT") {
+      this.end("The call reached its time limit. Start again to go on with the same conversation.");
+    } else {
+      this.handlers.event(message);
+    }
+  }
+
+  /** Both sockets are up and the server is ready. */
+  greet(line) {
+    if (line !== this.line || this.ready || !line.greeted || line.mouth.readyState !== WebSocket.OPEN) return;
+    clearTimeout(line.timeout);
+    this.ready = true;
+    this.delay = FIRST_DELAY_MS;
+    this.handlers.state("ready");
+    for (const frame of this.early.splice(0)) line.ears.send(frame);
+  }
+
+  send(message) {
+    if (this.ready) this.line.ears.send(JSON.stringify(message));
+  }
+
+  /** A frame of microphone. */
+  hearMicrophone(frame) {
+    if (!this.ready) this.early = [...this.early.slice(1 - EARLY_FRAMES), frame];
+    else if (this.line.ears.bufferedAmount > STALLED_BYTES) this.lost(this.line);
+    else this.line.ears.send(frame);
+  }
+
+  lost(line, close) {
+    if (line !== this.line) return;
+    if (close?.code === REFUSED) {
+      this.end(close.reason || "The server refused the connection.");
+      return;
+    }
+    this.drop();
+    const wait = this.delay * (0.75 + Math.random() / 2); // spread, so that a restarted server is not met by all at once
+    this.delay = Math.min(this.delay * 2, LONGEST_DELAY_MS);
+    this.timer = setTimeout(() => this.attempt(), wait);
+    this.handlers.state("waiting", wait / 1000);
+  }
+
+  end(reason) {
+    this.close();
+    this.handlers.over(reason);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    removeEventListener("online", this.retryNow);
+    this.drop();
+  }
+
+  drop() {
+    const line = this.line;
+    this.line = null;
+    this.ready = false;
+    if (!line) return;
+    clearTimeout(line.timeout);
+    for (const socket of [line.ears, line.mouth]) socket.close(1000);
+  }
+}

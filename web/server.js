@@ -1,0 +1,71 @@
+// What the page knows of the server before and beside a call: its secret, its facts, the health of its parts.
+
+const STARTING_PERIOD_MS = 2000; // between two looks while something is not ready
+const CALM_PERIOD_MS = 15_000;
+const KEY = "whisperfusion-secret"; // in the tab's own storage, gone when it closes
+
+/** Move ?token= out of the address, where it would be seen and shared, into the tab's memory. */
+function tokenFromAddress() {
+  const url = new URL(location.href);
+  const token = url.searchParams.get("token");
+  if (token) {
+    sessionStorage.setItem(KEY, token);
+    url.searchParams.delete("token");
+    history.replaceState(null, "", url);
+  }
+  return sessionStorage.getItem(KEY) ?? "";
+}
+
+const get = (path, token) => fetch(path, { cache: "no-store", headers: token ? { Authorization: `Bearer ${token}` } : {} });
+
+/**
+ * Load /config.json, asking for the secret as often as the server does, then keep the stages on the page
+ * true. While `busy()` the call itself brings that news. Resolves with { token, config }.
+ */
+export async function watchServer(view, busy) {
+  let token = tokenFromAddress();
+  let answer = await config(view, token);
+  while (answer.status === 401) {
+    token = await view.askSecret();
+    sessionStorage.setItem(KEY, token);
+    answer = await config(view, token);
+  }
+  const facts = await answer.json();
+  const tell = (stages) => Object.entries(stages).forEach(([name, stage]) => view.stage(name, stage));
+  tell(facts.stages);
+  const look = async (status) => {
+    let latest = status;
+    if (!busy() && !document.hidden) latest = await checked(token, view, tell);
+    setTimeout(look, latest === "ok" ? CALM_PERIOD_MS : STARTING_PERIOD_MS, latest);
+  };
+  setTimeout(look, facts.status === "ok" ? CALM_PERIOD_MS : STARTING_PERIOD_MS, facts.status);
+  return { token, config: facts };
+}
+
+async function config(view, token) {
+  for (;;) {
+    try {
+      const answer = await get("config.json", token);
+      if (answer.ok || answer.status === 401) {
+        view.notice("");
+        return answer;
+      }
+    } catch (error) {
+      console.warn("no /config.json yet:", error.message);
+    }
+    view.notice("The server does not answer. Trying again…");
+    await new Promise((resolve) => setTimeout(resolve, STARTING_PERIOD_MS));
+  }
+}
+
+async function checked(token, view, tell) {
+  try {
+    const { status, stages } = await (await get("health", token)).json();
+    tell(stages);
+    return status;
+  } catch (error) {
+    console.warn("no /health:", error.message);
+    for (const name of ["asr", "llm", "tts"]) view.stage(name, { state: "down", note: "the server does not answer" });
+    return "unreachable";
+  }
+}

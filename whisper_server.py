@@ -1,0 +1,239 @@
+"""Hears: WebSocket 6006, speech to text, and one Conversation per call.
+
+The event loop owns sockets, callers and detectors; one engine thread recognises, another scores ends of
+turns; both take jobs from mailboxes and answer through `call_soon_threadsafe`. Microphone audio never
+leaves this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+
+from fusion import models, process
+from fusion.call.caller import Caller, check_voice
+from fusion.call.ear import Hearing
+from fusion.engines import ASROptions, EngineError, Utterance, VADStream, load
+from fusion.messages import Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket
+from fusion.settings import Settings, engine_options
+from fusion.sockets import Outgoing, address_of, listen
+from fusion.wire import asr_socket as wire
+from fusion.wire.pcm import SPOKEN_RATE
+from fusion.worker import Worker
+
+HANDSHAKE_S = 20.0  # for the first frame of a connection
+TYPICAL_CALL_MIN = 5.0  # what a caller who must wait is told
+
+log = logging.getLogger("asr")
+
+
+class Service:
+    """The engines, the callers and the way to the other processes."""
+
+    sample_rate = SPOKEN_RATE
+
+    def __init__(self, settings: Settings, outbox: Any) -> None:
+        self.settings, self._outbox = settings, outbox
+        self.stages: dict[str, Stage] = {}
+        self.callers: dict[str, Caller] = {}
+        path = ""
+        if settings.asr_engine != "scripted":
+            path = str(models.fetch(models.resolve(settings.asr_model, "asr", settings), settings.cache, settings.sources))
+        self.asr = load("asr", settings.asr_engine, model=path, device=settings.asr_device, compute_type=settings.asr_compute_type,
+                        threads=1 if models.cores() <= 2 else min(4, models.cores() // 2), **engine_options(settings.asr_option))
+        self.languages = self.asr.languages or None
+        self._vad = load("vad", settings.vad_engine)
+        self._turn = None
+        if settings.turn_engine != "none":
+            path = ""
+            if settings.turn_engine == "smart-turn":
+                path = str(models.fetch(models.resolve("smart-turn", "turn", settings), settings.cache, settings.sources))
+            self._turn = load("turn", settings.turn_engine, model=path)
+        self.words: Worker[tuple[Caller, Hearing]] = Worker("asr", self._recognise)
+        self.scores: Worker[tuple[Caller, np.ndarray, int]] = Worker("turn", self._score)
+
+    def start(self) -> None:
+        """From inside the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self.words.start()
+        self.scores.start()
+
+    # --- for callers --------------------------------------------------------------------------------------
+
+    def post(self, message: object) -> None:
+        self._outbox.put(message)
+
+    def begin(self, options: ASROptions) -> Utterance:
+        return self.asr.begin(options)
+
+    def detector(self) -> VADStream:
+        return self._vad.begin()
+
+    def ask_words(self, caller: Caller, hearing: Hearing, urgent: bool) -> None:
+        self.words.put(Ticket(caller.call, 0), (caller, hearing), replace="words", urgent=urgent)
+
+    def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None:
+        self.scores.put(Ticket(caller.call, 0), (caller, audio, stopped_at), replace="score", urgent=True)
+
+    # --- engine threads -----------------------------------------------------------------------------------
+
+    def _recognise(self, ticket: Ticket, job: tuple[Caller, Hearing]) -> None:
+        caller, hearing = job
+        try:
+            result = hearing.transcribe()
+        except EngineError as error:
+            failed = Failed(caller.conversation.ticket, "asr", str(error))
+            self._loop.call_soon_threadsafe(caller.message, failed)
+            return
+        if result is not None:
+            self._loop.call_soon_threadsafe(caller.words, hearing, *result)
+
+    def _score(self, ticket: Ticket, job: tuple[Caller, np.ndarray, int]) -> None:
+        caller, audio, stopped_at = job
+        try:
+            probability = self._turn.score(audio) if self._turn else 0.0
+        except EngineError as error:
+            log.warning("the end of a turn of %s could not be judged (%s); silence decides", ticket.call, error)
+            probability = 0.0
+        self._loop.call_soon_threadsafe(caller.score, probability, stopped_at)
+
+    # --- the inbox ----------------------------------------------------------------------------------------
+
+    def deliver(self, message: Any) -> None:
+        if isinstance(message, (Sentence, Spoken, Failed)):
+            caller = self.callers.get(message.ticket.call)
+            if caller is not None:  # else it hung up meanwhile
+                caller.message(message)
+        elif isinstance(message, Notice):
+            for caller in self.callers.values():
+                caller.view.notice(message.text)
+        elif isinstance(message, Stage):
+            self.stages[message.name] = message
+            for caller in self.callers.values():
+                caller.stage(message)
+
+    def busy_since(self) -> float | None:
+        return min((since for since in (self.words.busy_since(), self.scores.busy_since()) if since is not None), default=None)
+
+
+class Door:
+    """What a connection on 6006 goes through."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._settings = service.settings
+
+    async def serve(self, connection: Any) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        out = Outgoing(connection)
+        try:
+            await self._admit(connection, out)
+        except ConnectionClosed:
+            pass
+        except wire.WireError as problem:
+            out.send(wire.error(problem.uid, problem.message))
+            out.close(1008, "see the message before")
+        except (TimeoutError, asyncio.TimeoutError):
+            out.send(wire.error("", f"no handshake came within {HANDSHAKE_S:.0f} s; send one JSON object with a uid first"))
+            out.close(1008, "no handshake")
+        if not out.closed:
+            out.close()
+        await out.finished()
+
+    async def _admit(self, connection: Any, out: Outgoing) -> None:
+        first = await asyncio.wait_for(connection.recv(), HANDSHAKE_S)
+        default = None if self._settings.asr_language in ("auto", "") else self._settings.asr_language
+        handshake = wire.parse_handshake(first, self._service.languages, default)
+        uid = handshake.uid
+        if len(self._service.callers) >= self._settings.max_callers:
+            out.send(wire.wait(uid, TYPICAL_CALL_MIN))
+            out.close(1013, "all lines are busy")
+            return
+        if any(caller.uid == uid for caller in self._service.callers.values()):
+            raise wire.WireError("this uid is in use by another connection; choose one of your own", uid)
+        try:
+            check_voice(handshake.voice or "", self._service.stages)
+        except wire.FrameError as problem:
+            raise wire.WireError(problem.message, uid) from None
+        warning = self._model_warning(handshake)
+        call = f"{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        caller = Caller(call, address_of(connection), handshake, self._service, out.send)
+        self._service.callers[call] = caller
+        try:
+            caller.join()
+            caller.view.ready(self._service.stages)
+            if warning:
+                out.send(wire.warning(uid, warning))
+            log.debug("%s joined as %s", call, handshake.dialect.value)
+            await self._converse(connection, caller, out)
+        finally:
+            del self._service.callers[call]
+            self._service.words.forget(call)
+            self._service.scores.forget(call)
+            caller.hang_up()
+            log.debug("%s left", call)
+
+    def _model_warning(self, handshake: wire.Handshake) -> str:
+        """WhisperLive clients name a model; one model serves everybody, so another known one is only worth a warning."""
+        if handshake.dialect is not wire.Dialect.WHISPER_LIVE or not handshake.model:
+            return ""
+        try:
+            wanted = models.resolve(handshake.model, "asr", self._settings)
+        except models.ModelError as error:
+            raise wire.WireError(str(error), handshake.uid) from None
+        serving = self._service.asr.model
+        return "" if wanted.id == serving else f"this server runs {serving}, not {wanted.id}; it is used instead"
+
+    async def _converse(self, connection: Any, caller: Caller, out: Outgoing) -> None:
+        try:
+            await asyncio.wait_for(self._frames(connection, caller, out), self._settings.max_call_s)
+        except (TimeoutError, asyncio.TimeoutError):
+            out.send(wire.disconnect(caller.uid))
+            out.close(1000, "time limit")
+
+    async def _frames(self, connection: Any, caller: Caller, out: Outgoing) -> None:
+        async for frame in connection:
+            if out.closed:
+                return
+            if wire.is_end_of_audio(frame):
+                await caller.finish()
+                return
+            if isinstance(frame, bytes):
+                await caller.hear(frame)
+                continue
+            try:
+                control = wire.parse_control(frame, self._service.languages)
+                if control is not None:
+                    caller.control(control)
+            except wire.FrameError as problem:
+                out.send(wire.event(caller.uid, "error", code=problem.code, message=problem.message))
+
+
+async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> None:
+    service = Service(settings, outbox)
+    service.start()
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    def read() -> None:
+        process.read_inbox(inbox, lambda message: loop.call_soon_threadsafe(service.deliver, message))
+        loop.call_soon_threadsafe(stopping.set)
+
+    door = Door(service)
+    async with listen(settings, settings.asr_port, door.serve) as server:
+        threading.Thread(target=read, name="inbox", daemon=True).start()
+        outbox.put(Ready("asr", settings.asr_engine, service.asr.model, service.asr.device, time.monotonic() - began))
+        await process.beat("asr", outbox, service.busy_since, stopping)
+        service.words.stop()
+        service.scores.stop()
+        server.close()
+
+
+def run(settings: Settings, inbox: Any, outbox: Any) -> None:
+    asyncio.run(main(settings, inbox, outbox, time.monotonic()))
