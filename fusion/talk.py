@@ -202,31 +202,37 @@ class Screen:
             self._line(f"     (interrupted; heard: {fields['heard'] or 'nothing'})")
         elif event.kind == "latency":
             begun = "before" if fields["reused"] else "at"
-            self._line(f"     (after the end of speech: words {fields['words']} ms, first token {fields['first_token']} ms, "
-                       f"first sound {fields['first_sound']} ms; the answer was begun {begun} the end of the turn)")
+            self._remark(f"     (after the end of speech: words {fields['words']} ms, first token {fields['first_token']} ms, "
+                         f"first sound {fields['first_sound']} ms; the answer was begun {begun} the end of the turn)")
         elif event.kind in ("notice", "error"):
-            self._line(f"     ({fields.get('text') or fields.get('message')})")
+            self._remark(f"     ({fields.get('text') or fields.get('message')})")
         self._out.flush()
 
     def _piece(self, text: str, last: bool) -> None:
         if text:
             self._out.write(f" {text}" if self._replying else f"{self._away()}bot: {text}")
             self._replying = True
-        if last and self._replying:
+        if last:
+            self._end_reply()
+
+    def _end_reply(self) -> None:
+        if self._replying:
             self._out.write("\n")
             self._replying = False
-            for line in self._after:
-                self._line(line)
-            self._after = []
+        for line in self._after:
+            self._line(line)
+        self._after = []
 
     def _line(self, text: str) -> None:
-        if not self._replying:
-            self._out.write(f"{self._away()}{text}\n")
-        elif text.startswith(" "):  # a remark waits; what somebody says does not
+        if self._replying:
+            self._end_reply()
+        self._out.write(f"{self._away()}{text}\n")
+
+    def _remark(self, text: str) -> None:
+        """A line that must not break a reply in two."""
+        if self._replying:
             self._after.append(text)
         else:
-            self._out.write("\n")
-            self._replying = False
             self._line(text)
 
     def _away(self) -> str:

@@ -167,10 +167,21 @@ def test_what_ends_while_held_is_told_after_the_hold() -> None:
 def test_audio_after_the_end_of_its_sentence_is_ignored() -> None:
     playout = stream(T, 10)
     playout.commit(T)
-    run(playout, 0.0)
+    assert len(samples(playout.release(0.0))) == 10
     playout.put(T, 0, [9])
-    playout.end(T, 0, True)
+    sent, told, end = run(playout, 0.0)
+    assert sent == [] and told[-1] == (0.1, Spoken(T, 0, 0.1, 0.1, last=True))
+    playout.put(T, 0, [9])
     assert run(playout, 1.0) == ([], [], 1.0)
+
+
+def test_the_order_of_asking_does_not_matter() -> None:
+    playout: Playout[list[int]] = Playout(RATE, LEAD_S)
+    playout.commit(T)
+    playout.end(T, 0, False)
+    assert playout.spoken(0.0) == [Spoken(T, 0, 0.0, 0.0)]
+    playout.put(T, 1, [1])
+    assert samples(playout.release(0.0)) == [1]
 
 
 def test_real_rate_and_numpy_arrays() -> None:

@@ -38,7 +38,7 @@ def pieces(text: str, sizes: tuple[int, ...] = (1,)) -> list[str]:
         "Sure!| I can help you with that.",
         "Here is the plan:| we go there, then we come back.| Good?",
         "It rained all day long —| so we stayed inside.",
-        "We like it (the old, and the new) a lot,| really.| Yes.",
+        "We like it (the old, and new) a lot,| really.| Yes.",
         "He is a really odd—|if kind—man.| So I think.",
         "It costs 3.14 euros,| not 1,000, now.| At 10:30 we leave.",
         "Dr. Smith and Mrs. J. R. Jones,| who live in the U.S. now, are e.g. Fans of St. Paul.| Well.",

@@ -9,12 +9,12 @@ function join(left, right) {
   return left === "" || /\s$/.test(left) || /^\s/.test(right) || dense.test(left) ? left + right : `${left} ${right}`;
 }
 
-/** Split a reply after the words that were heard. */
+/** Split a reply after the words that were heard, and after the space behind them. */
 export function splitHeard(text, heard) {
-  if (text.startsWith(heard)) return [heard, text.slice(heard.length)];
   const count = heard.split(/\s+/).filter(Boolean).length;
-  const match = new RegExp(`^(\\s*\\S+){0,${count}}`).exec(text);
-  return [match[0], text.slice(match[0].length)];
+  const words = new RegExp(`^\\s*(\\S+\\s*){0,${count}}`).exec(text)[0];
+  const length = text.startsWith(heard) ? heard.length + /^\s*/.exec(text.slice(heard.length))[0].length : words.length;
+  return [text.slice(0, length), text.slice(length)];
 }
 
 export class Conversation {

@@ -75,7 +75,7 @@ export class View {
   latency(event) {
     const bar = element("span", "bar");
     bar.setAttribute("aria-hidden", "true");
-    const line = element("p", "latency", bar, element("span", "visually-hidden", "After you stopped speaking: "));
+    const line = element("p", "latency", bar, element("span", "after", "after you stopped:"), " ");
     let before = 0;
     for (const [name, label] of STEPS) {
       const value = Number(event[name]);
@@ -88,7 +88,7 @@ export class View {
       step.dataset.ms = value;
       line.append(step, " ");
     }
-    if (event.reused) line.append(element("span", "step reused", "ready before you finished"));
+    if (event.reused) line.append(element("span", "step reused", "guessed ahead"));
     return line;
   }
 

@@ -14,6 +14,7 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
     BOT     pieces of the reply      show them                                            -> BOT
     BOT     all of it was played     remember it                                          -> IDLE
     BOT     speech starts            Hold: the sound stops at once                        -> DOUBT
+    DOUBT   speech starts again      wait for the words of that too                       -> DOUBT
     DOUBT   nothing, a backchannel, or an echo of our own words:  Resume                  -> BOT
     DOUBT   words                    Cancel, remember what was heard                      -> USER or PAUSE
     any     a line is typed          Cancel what is running, Generate and Commit          -> BOT
@@ -85,6 +86,8 @@ class Conversation:
             self._hear(at, State.DOUBT)
             self.wake_at = now + DOUBT_WAIT_S
             return [StartHearing(at), Hold(self.reply.ticket)]
+        if self.state is State.DOUBT:
+            self._stopped = self._began - 1  # the sound goes on: what was heard of it decides nothing yet
         return []
 
     def speech_stopped(self, at: int, ended_at: float, now: float) -> list[Command]:

@@ -77,8 +77,8 @@ class Playout(Generic[A]):
     # A newer ticket empties the stream, an older one is ignored.
 
     def put(self, ticket: Ticket, index: int, chunk: A) -> None:
-        """More audio of sentence `index`; sentences leave in the order of their indices, from 0."""
-        if self._current(ticket) and len(chunk) and index >= self._playing:
+        """More audio of sentence `index`; sentences leave in the order of their indices, from 0. Ignored after its `end`."""
+        if self._current(ticket) and len(chunk):
             sentence = self._sentences.setdefault(index, _Sentence())
             if not sentence.ended:
                 sentence.waiting.append(chunk)
@@ -86,7 +86,7 @@ class Playout(Generic[A]):
 
     def end(self, ticket: Ticket, index: int, last: bool) -> None:
         """Sentence `index` is complete (without any audio, maybe); `last`: so is the reply."""
-        if self._current(ticket) and index >= self._playing:
+        if self._current(ticket):
             sentence = self._sentences.setdefault(index, _Sentence())
             sentence.ended, sentence.last = True, last
 
@@ -231,6 +231,7 @@ class Playout(Generic[A]):
             self._tell(sentence.total, sentence.last)
             del self._sentences[self._playing]
             self._playing += 1
+            self._sending = max(self._sending, self._playing)
 
     def _tell_position(self) -> None:
         sentence = self._sentences.get(self._playing)

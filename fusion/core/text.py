@@ -229,26 +229,30 @@ def is_echo(text: str, spoken: str) -> bool:
     heard, said = words(text), words(spoken)
     if not heard or not said or (len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard)):
         return False
-    width = len(heard) + max(1, len(heard) // 3)
-    return any(_in_order(heard, said[i: i + width]) * 3 >= len(heard) * 2 for i in range(max(1, len(said) - len(heard) + 1)))
+    alike = [[_alike(x, y) for x in heard] for y in said]
+    width, enough = len(heard) + max(1, len(heard) // 3), -(-len(heard) * 2 // 3)
+    spans = (alike[i : i + width] for i in range(max(1, len(said) - len(heard) + 1)))
+    return any(sum(map(any, span)) >= enough and _in_order(span) >= enough for span in spans)
 
 
-def _in_order(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence of words."""
-    row = [0] * (len(b) + 1)
-    for x in a:
+def _in_order(alike: Sequence[Sequence[bool]]) -> int:
+    """Length of the longest common subsequence of two rows of words, from which word equals which."""
+    best = [0] * (len(alike[0]) + 1)
+    for row in alike:
         diagonal = 0
-        for j, y in enumerate(b, 1):
-            above = row[j]
-            row[j] = diagonal + 1 if _alike(x, y) else max(above, row[j - 1])
+        for j, same in enumerate(row, 1):
+            above = best[j]
+            best[j] = diagonal + 1 if same else max(above, best[j - 1])
             diagonal = above
-    return row[-1]
+    return best[-1]
 
 
 def _alike(a: str, b: str) -> bool:
     """The same word but perhaps for its ending, which an echo seldom keeps."""
+    if a == b or a[:3] != b[:3]:
+        return a == b
     shared = max(3, -(-max(len(a), len(b)) * 7 // 10))
-    return a == b or (a[:shared] == b[:shared] and min(len(a), len(b)) >= shared)
+    return min(len(a), len(b)) >= shared and a[:shared] == b[:shared]
 
 
 def unfinished(text: str, language: str = "en") -> bool:
