@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -68,7 +69,8 @@ def listen(host: str, port: int) -> socket.socket:
             return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise SettingsError(f"cannot listen on {host}:{port} ({error.strerror}); choose another HOST or HTTP_PORT") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # below 0: the name was not found
+        raise SettingsError(f"cannot listen on {host}:{port} ({reason}); choose another HOST or HTTP_PORT") from error
 
 
 def run(settings: Settings, inbox: Any, outbox: Any) -> None:
@@ -166,7 +168,7 @@ async def _run_alone(settings: Settings) -> None:
     await serve(settings, None, stopping, lambda address: log.info("the page is at %s", address))
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int:
     """`python gateway.py`: the gateway without the other processes, for the sockets at --upstream-host."""
     parser = argparse.ArgumentParser(prog="gateway.py", description="The page and the HTTP side of WhisperFusion, alone.")
     add_flags(parser)
@@ -175,8 +177,10 @@ def main(arguments: Sequence[str]) -> None:
         process.set_up_logging(settings.log_level)
         asyncio.run(_run_alone(settings))
     except SettingsError as error:
-        parser.error(str(error))
+        print(f"gateway.py: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -189,7 +189,7 @@ def test_doubt_ends_by_itself():
     talk = Talk().in_bot()
     talk.c.speech_started(5 * SECOND, 1.0)
     talk.c.speech_stopped(6 * SECOND, 1.2, 1.2)
-    out = talk.c.wake(1.0 + DOUBT_WAIT_S)
+    out = talk.c.wake(1.2 + DOUBT_WAIT_S)
     assert Resume in kinds(out) and talk.c.state is State.BOT
     talk.c.speech_started(8 * SECOND, 5.0)  # and if the speech does not stop, it is no cough
     assert Cancel in kinds(talk.c.wake(5.0 + DOUBT_WAIT_S)) and talk.c.state is State.USER

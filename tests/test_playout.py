@@ -80,7 +80,7 @@ def test_an_end_that_comes_after_all_was_played_is_told_at_once() -> None:
     playout: Playout[list[int]] = Playout(RATE, LEAD_S)
     playout.commit(T)
     playout.put(T, 0, [0] * 10)
-    assert [fact for _, fact in run(playout, 0.0)[1]] == [Spoken(T, 0, 0.0, 0.0)]
+    assert [fact for _, fact in run(playout, 0.0)[1]] == [Spoken(T, 0, 0.0, 0.1)]
     playout.end(T, 0, True)
     assert playout.wake_at(9.0) == 9.0 and playout.spoken(9.0) == [Spoken(T, 0, 0.1, 0.1, last=True)]
     assert playout.wake_at(9.0) is None
@@ -157,7 +157,7 @@ def test_what_ends_while_held_is_told_after_the_hold() -> None:
     playout.put(T, 0, [0] * 10)
     run(playout, 0.0)
     playout.hold(T, 2.0)
-    assert playout.spoken(2.0) == [Spoken(T, 0, 0.1, 0.0)]
+    assert playout.spoken(2.0) == [Spoken(T, 0, 0.1, 0.1)]
     playout.end(T, 0, True)
     assert playout.spoken(3.0) == [] and playout.wake_at(3.0) is None
     playout.resume(T, 4.0)
@@ -340,7 +340,7 @@ class Listener(RuleBasedStateMachine):
         heard, length = round(fact.heard_s * RATE), len(self.made[fact.index])
         assert self.committed and not self.over
         assert (fact.index, fact.heard_s) >= self.told and begins + heard <= len(self.sent) - self.buffer
-        assert fact.total_s == (length / RATE if fact.index in self.ended else 0.0)
+        assert fact.total_s == length / RATE
         assert fact.last == (fact.index == self.final and heard == length)
         self.told = (fact.index, fact.heard_s)
         self.over = fact.last

@@ -170,7 +170,8 @@ def test_a_busy_port_is_told_before_anything_is_loaded():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        run = subprocess.run([sys.executable, "main.py", f"--asr-port={port}", *SCRIPTED], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        command = [sys.executable, "main.py", f"--asr-port={port}", *SCRIPTED]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert run.returncode == 1 and str(port) in run.stderr and "ASR_PORT" in run.stderr and "Traceback" not in run.stderr
 
 

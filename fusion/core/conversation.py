@@ -37,7 +37,7 @@ from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepar
 
 WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
-DOUBT_WAIT_S = 2.5  # nobody coughs for longer
+DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
 GUESS_SPEECH_S = 10.0  # no guesses in turns with more speech: they are rarely over at their first pause
 GUESSES = 3  # at most, in one turn
 MEMORY_LINES = 200  # more never fits a prompt; engines trim to their own window
@@ -99,6 +99,8 @@ class Conversation:
             if self.known:  # the recognizer was faster than the endpoint
                 self._marks = replace(self._marks, words_at=now)
                 return self._guess(now)
+        elif self.state is State.DOUBT:
+            self.wake_at = now + DOUBT_WAIT_S  # its words are on their way
         return []
 
     def turn_ended(self, sure: bool, now: float, *, by_hand: bool = False) -> list[Command]:
@@ -370,7 +372,7 @@ class Conversation:
 
     def _fail(self, stage: str, reason: str, excusable: bool, now: float) -> list[Command]:
         turn = self.turn
-        commands = [c for c in self._abandon_reply() if not isinstance(c, Interrupted)]
+        commands: list[Command] = [c for c in self._abandon_reply() if not isinstance(c, Interrupted)]
         if self.memory and self.memory[-1].role == "user":
             self.memory.pop()  # unanswered: asked again, it must not stand there twice, and it may be what failed
         if not commands:

@@ -128,7 +128,7 @@ class Playout(Generic[A]):
     def spoken(self, now: float) -> list[Spoken]:
         """Facts since last asked, about the reply's sentences: begun, finished, cut short.
 
-        `total_s` is 0 while a sentence is still being made. `last` comes once, when all of the reply was played.
+        `total_s` is what has been made of the sentence: 0 only if it has no audio. `last` comes once, when all of the reply was played.
         """
         self._advance(now)
         self._collect()
@@ -241,8 +241,7 @@ class Playout(Generic[A]):
     def _tell(self, heard: int, last: bool = False) -> None:
         assert self._ticket is not None
         sentence = self._sentences[self._playing]
-        total = sentence.total if sentence.ended else 0
-        self._facts.append(Spoken(self._ticket, self._playing, heard / self._rate, total / self._rate, last))
+        self._facts.append(Spoken(self._ticket, self._playing, heard / self._rate, sentence.total / self._rate, last))
 
     def _current(self, ticket: Ticket) -> bool:
         """Is `ticket` the newest? A newer one than before empties the stream, and what was heard of it is told."""

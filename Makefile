@@ -1,0 +1,40 @@
+# make run: install what is missing, fetch the models, start. make test: everything that can be tested here.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint types talk doctor bench clean
+
+run: $(VENV)/installed
+	@exec $(BIN)/python main.py
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy fusion/core fusion/wire
+
+talk: $(VENV)/installed
+	@$(BIN)/python main.py talk $(FILE)
+
+doctor: $(VENV)/installed
+	@$(BIN)/python main.py doctor
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python bench/latency.py --start
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make run PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out
