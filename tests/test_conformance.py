@@ -107,7 +107,8 @@ async def test_the_streaming_client_understands_a_full_server(narrow_server, ins
         await first.send('{"uid": "first"}')
         await first.recv()
         told = await asyncio.to_thread(run_client, folder, "streaming.py", narrow_server.asr_port, recording)
-    assert told == {"refused": "Server is full."}
+    # which of the two it hears first, the message or the close behind it, is a race inside that client
+    assert "full" in told["refused"] or "busy" in told["refused"]
 
 
 def test_the_older_client_gets_a_transcript_and_subtitles(scripted_server, installed, recording, tmp_path):
@@ -126,13 +127,13 @@ async def transcribe(url: str, handshake: dict | str | bytes, frames: list[bytes
     async with connect(url, max_size=None) as socket:
         await socket.send(json.dumps(handshake) if isinstance(handshake, dict) else handshake)
         messages = [json.loads(await socket.recv())]
+        for frame in frames:
+            await socket.send(frame)
         try:
-            for frame in frames:
-                await socket.send(frame)
+            while True:
+                messages.append(json.loads(await socket.recv()))
         except ConnectionClosed:
-            pass  # refused meanwhile; what it said is read below
-        messages += [json.loads(frame) async for frame in socket]
-        return messages, socket.close_code
+            return messages, socket.close_code
 
 
 def finished(messages: list[dict]) -> list[str]:

@@ -39,7 +39,7 @@ class FasterWhisper:
                  min_context_s: float = MIN_CONTEXT_S) -> None:
         if not (Path(model) / "model.bin").is_file():
             raise EngineError(f"there is no Whisper model in {model} (model.bin is missing); choose another with ASR_MODEL")
-        self.model, self.beam_size = model, beam_size
+        self.model, self.beam_size = Path(model).name, beam_size
         self.device, self._whisper = _load(model, device, compute_type, threads)
         self._short = ShortContext(self._whisper, min_context_s)
         self.languages: tuple[str, ...] = tuple(self._whisper.supported_languages)

@@ -1,0 +1,155 @@
+"""A GGUF model inside this process: llama.cpp's own server, batching all callers, by xllamacpp.
+
+Threads decide everything on a small machine: ggml's threads spin, so beside any other load two threads
+decode at a third of the speed of one, while reading a prompt gains from two. The prompt cache decides
+the rest: what was read stays in its slot, and the next reply of the same dialogue reads only what is new.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusion.engines import EngineError
+from fusion.engines.llama_slots import Slot, Slots
+from fusion.engines.pump import PULSE_S, pieces
+
+Lines = Sequence[tuple[str, str]]
+FULL_DIALOGUES = 4  # dialogues of full length that fit into memory at once; shorter ones are many more
+BYTES_PER_TOKEN, TOKENS_PER_LINE = 3, 8  # on the safe side: English has 4.3 bytes a token
+GIVE_UP_S = 20.0  # of waiting for a slot
+
+
+class LlamaCpp:
+    """`model` is a .gguf file; its own chat template is used.
+
+    `context` is the length of one dialogue in tokens, reply included: of longer ones the oldest lines are left out.
+    `threads` is the number of cores of this machine, from which the numbers for decoding and for prompts follow;
+    `decode_threads` and `prompt_threads` overrule them. `gpu_layers` -1 puts on a GPU what fits.
+    """
+
+    def __init__(self, *, model: str, context: int = 2048, parallel: int = 8, threads: int = 2, decode_threads: int = 0,
+                 prompt_threads: int = 0, gpu_layers: int = -1) -> None:
+        path = Path(model)
+        if not path.is_file() or path.open("rb").read(4) != b"GGUF":
+            raise EngineError(f"{model} is not a GGUF model file; delete it and start again, or choose another with LLM_MODEL")
+        import xllamacpp
+
+        self.model, self.parallel, self.context = path.stem, parallel, context
+        gpus = [d["name"] for d in xllamacpp.get_device_info() if "GPU" in str(d.get("type", ""))]
+        self.device = str(gpus[0]).lower() if gpus and gpu_layers else "cpu"
+        params = xllamacpp.CommonParams()
+        params.model.path, params.n_gpu_layers = model, gpu_layers
+        params.n_ctx, params.kv_unified = context * FULL_DIALOGUES, True
+        params.n_parallel = parallel * 2  # slots cost nothing and keep the dialogues of those who listen
+        params.cpuparams.n_threads = decode_threads or decoding_threads(threads)
+        params.cpuparams_batch.n_threads = prompt_threads or min(max(threads, 1), 16)
+        # Small batches cost 8 % of prompt speed, and let others speak and a closed reply stop twice a second.
+        params.n_batch = params.n_ubatch = 64 if self.device == "cpu" and threads <= 4 else 512
+        params.cache_ram_mib, params.verbosity, params.ui, params.endpoint_slots, params.n_threads_http = 0, -1, False, False, 1
+        params.api_keys = [secrets.token_hex(32)]  # the library always opens a loopback port: nobody knows its key
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise EngineError(f"{model} cannot be loaded ({error}): it is damaged, of a kind that xllamacpp does not know, "
+                              "or too large for this memory; choose another with LLM_MODEL") from error
+        self._slots = Slots(params.n_parallel, params.n_ctx)
+
+    def reply(self, lines: Lines, *, max_tokens: int, temperature: float) -> Iterator[str]:
+        lines = fitting(lines, self.context - max_tokens)
+        yield from self._run(lines, max_tokens, temperature, preparing=False)
+
+    def prepare(self, lines: Lines) -> None:
+        """Blocks until the lines are read. What follows them is always a user's line, so its opening is read too."""
+        if not lines or lines[-1][0] != "user":
+            lines = (*lines, ("user", ""))
+        for _ in self._run(fitting(lines, self.context), 0, 0.0, preparing=True):
+            continue
+
+    def _run(self, lines: Lines, max_tokens: int, temperature: float, preparing: bool) -> Iterator[str]:
+        slot = yield from self._slot(lines, tokens_of(lines) + max_tokens, preparing)
+
+        def work(give: Callable[[str], bool]) -> None:
+            said: list[str] = []
+            try:
+                self._generate(slot, lines, max_tokens, temperature, give, said)
+            finally:
+                self._slots.release(slot, lines if preparing else (*lines, ("assistant", "".join(said))))
+
+        yield from pieces(work)
+
+    def _slot(self, lines: Lines, need: int, preparing: bool) -> Any:
+        """Generator of "" that returns a slot."""
+        began = time.monotonic()
+        while (slot := self._slots.take(lines, need, time.monotonic() - began, preparing)) is None:
+            if time.monotonic() - began > GIVE_UP_S:
+                raise EngineError("the language model has too many callers at once; try again in a moment")
+            with self._slots.changed:
+                self._slots.changed.wait(PULSE_S)
+            yield ""
+        return slot
+
+    def _generate(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool],
+                  said: list[str]) -> None:
+        ended: list[str] = []
+
+        def receive(chunks: Any) -> bool:
+            closed = False
+            for chunk in chunks if isinstance(chunks, list) else [chunks]:
+                if "error" in chunk:
+                    ended.append(explain(chunk["error"]))
+                    return True
+                choice = (chunk.get("choices") or [{}])[0]
+                if choice.get("finish_reason"):
+                    ended.append("")
+                text = choice.get("delta", {}).get("content") or ""
+                if text:
+                    said.append(text)
+                closed = give(text)  # progress without text, too, asks whether somebody listens
+            if closed:
+                ended.append("")
+            return closed
+
+        self._server.handle_chat_completions({
+            "messages": [{"role": role, "content": text} for role, text in lines], "max_tokens": max_tokens,
+            "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot.id,
+            "chat_template_kwargs": {"enable_thinking": False},  # a voice cannot wait for thoughts
+        }, receive)
+        if not ended or ended[0]:
+            raise EngineError(ended[0] if ended else "the language model stopped in the middle of its answer; ask again")
+
+
+def decoding_threads(cores: int) -> int:
+    """One of two cores, then half of them (the other half are mostly siblings), at most 8."""
+    return min(8, max(1, cores // 2))
+
+
+def tokens_of(lines: Lines) -> int:
+    return sum(len(text.encode()) // BYTES_PER_TOKEN + TOKENS_PER_LINE for _, text in lines)
+
+
+def fitting(lines: Lines, budget: int) -> Lines:
+    """`lines` within `budget` tokens: never without the instructions and the newest line, else the oldest are left out.
+
+    They go in steps of half the budget, because each time that the beginning changes all of it must be read again.
+    """
+    head = 1 if lines and lines[0][0] == "system" else 0
+    excess = tokens_of(lines) - budget
+    if excess <= 0:
+        return lines
+    step = max(1, budget // 2)
+    goal, gone, first = -(-excess // step) * step, 0, head
+    while first < len(lines) - 1 and (gone < goal or lines[first][0] != "user"):
+        gone += tokens_of(lines[first : first + 1])
+        first += 1
+    return (*lines[:head], *lines[first:])
+
+
+def explain(error: Any) -> str:
+    text = str(error.get("message", error) if isinstance(error, dict) else error)
+    if "context" in text.lower():
+        return "that was more text than the language model can hold; say less at once, or raise it with LLM_OPTION=context=4096"
+    return f"the language model refused the dialogue: {text}"

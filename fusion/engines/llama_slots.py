@@ -1,0 +1,75 @@
+"""Which of the server's slots reads which dialogue.
+
+A slot remembers the tokens of the dialogue that it read last, so a dialogue that comes back must get its own
+slot: then only its new line is read. The server's own choice (the most similar prompt) gives every caller the
+same slot, because all their prompts start with the same instructions. Here a dialogue belongs to a slot if it
+repeats at least half of what the slot holds beyond the instructions; else it gets the slot unused for longest.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Lines = Sequence[tuple[str, str]]
+PATIENCE_S = 0.3  # for the own slot, when the answer to an earlier guess of the same words still runs there
+
+
+@dataclass
+class Slot:
+    id: int
+    text: str = ""  # what it holds
+    used: int = 0  # rises with each use
+    busy: bool = False
+    preparing: bool = False
+    need: int = 0  # tokens of the work at hand
+
+
+class Slots:
+    """`take` and `release` may be called by any thread; `changed` is notified when a slot becomes free."""
+
+    def __init__(self, count: int, tokens: int) -> None:
+        self._slots = [Slot(id) for id in range(count)]
+        self._tokens, self._uses = tokens, 0
+        self.changed = threading.Condition()
+
+    def take(self, lines: Lines, need: int, waited_s: float, preparing: bool = False) -> Slot | None:
+        """A slot for `lines`, or None: wait for `changed`. `need` tokens at most will be used; all share one memory."""
+        head, text = len(plain(lines[:1])), plain(lines)
+        with self.changed:
+            busy = [s for s in self._slots if s.busy]
+            if busy and sum(s.need for s in busy) + need > self._tokens:
+                return None
+            own = max((s for s in self._slots if belongs(text, s.text, head)), key=lambda s: common(text, s.text), default=None)
+            if own is not None and own.busy and (own.preparing or waited_s < PATIENCE_S):
+                return None
+            if own is None or own.busy:
+                free = [s for s in self._slots if not s.busy]
+                if not free:
+                    return None
+                own = min(free, key=lambda s: s.used)
+            self._uses += 1
+            own.busy, own.preparing, own.need, own.used, own.text = True, preparing, need, self._uses, text
+            return own
+
+    def release(self, slot: Slot, lines: Lines) -> None:
+        """The slot is free and holds `lines`."""
+        with self.changed:
+            slot.busy, slot.text = False, plain(lines)
+            self.changed.notify_all()
+
+
+def plain(lines: Lines) -> str:
+    return "".join(f"{role}\n{text}\n" for role, text in lines)
+
+
+def common(a: str, b: str) -> int:
+    return len(os.path.commonprefix((a, b)))
+
+
+def belongs(text: str, held: str, head: int) -> bool:
+    """Whether `text` goes on with `held`; the first `head` characters (the instructions) say nothing."""
+    shared = common(text, held)
+    return bool(held) and shared >= head and (shared - head) * 2 >= len(held) - head

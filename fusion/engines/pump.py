@@ -1,0 +1,53 @@
+"""An engine that blocks, made into an iterator that can be closed at any moment.
+
+A generator can only be closed between two pieces, so one that waits ten seconds for its first piece could
+not be stopped for ten seconds. Here the blocking work has a thread of its own, and while it has nothing
+to say the iterator gives "" every tenth of a second: a chance to close, and a sign of life.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+
+PULSE_S = 0.1
+
+
+def pieces(work: Callable[[Callable[[str], bool]], None], stop: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """What `work(give)` gives, in order, with "" while it is silent; an exception out of `work` is raised here.
+
+    `give(piece)` returns True when nobody listens any more: then `work` shall return. Closing the iterator also
+    calls `stop`, which must wake a `work` that waits. Nothing waits for the thread: it ends as soon as `work` does.
+    """
+    found: SimpleQueue[str | None] = SimpleQueue()
+    failures: list[BaseException] = []
+    closed = threading.Event()
+
+    def give(piece: str) -> bool:
+        found.put(piece)
+        return closed.is_set()
+
+    def run() -> None:
+        try:
+            work(give)
+        except BaseException as error:  # every kind is raised again by the reader, where it belongs
+            failures.append(error)
+        finally:
+            found.put(None)
+
+    threading.Thread(target=run, name="engine-stream", daemon=True).start()
+    try:
+        while True:
+            try:
+                piece = found.get(timeout=PULSE_S)
+            except Empty:
+                piece = ""
+            if piece is None:
+                break
+            yield piece
+    finally:
+        closed.set()
+        stop()
+    if failures:
+        raise failures[0]
