@@ -64,7 +64,7 @@ class Thinker:
         try:
             started = False
             for piece in self._ask(engine, lines):
-                started = True
+                started = started or bool(piece)  # an empty piece only says that the engine is alive
                 yield piece
             if started:
                 return
@@ -127,7 +127,8 @@ class Service:
             if self.worker.stale(ticket):
                 pieces.close()  # type: ignore[attr-defined]
                 return
-            first_token_s = first_token_s or time.monotonic() - began
+            if piece:
+                first_token_s = first_token_s or time.monotonic() - began
             for clause in clauses.feed(piece):
                 self._outbox.put(Sentence(ticket, index, clause, first_token_s=first_token_s))
                 index += 1

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "bench" / "out"
 START_S = 900.0  # the first start may download models
 VAD_WINDOW = 512
+LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # what else was running tells how far to trust a figure
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,6 @@ def print_table(title: str, rows: dict[str, dict[str, float]], unit: str = "ms")
 def write(name: str, result: dict[str, Any]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.platform(), "load": os.getloadavg()[0]}
+    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.platform(), "load_before": LOAD_BEFORE}
     path.write_text(json.dumps({"machine": machine, **result}, indent=1))
     print(f"\nwritten to {path.relative_to(ROOT)}")

@@ -7,6 +7,7 @@ than `LIMIT` bytes wait, the connection is cut.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -18,6 +19,8 @@ from fusion.wire.auth import SUBPROTOCOL, authorized, origin_allowed
 
 LIMIT = 8 * 1024 * 1024  # bytes; 85 s of float32 speech at 24 kHz
 FRAME_BYTES = 16 * 1024 * 1024  # largest frame taken: over four minutes of float32 audio at 16 kHz
+
+log = logging.getLogger("sockets")
 
 
 class Outgoing:
@@ -39,6 +42,7 @@ class Outgoing:
         if self._size > self._limit:
             self._closing = (1008, "not read")
             self._frames.clear()
+            log.warning("%s does not read what it asked for: cut off", self._connection.remote_address)
             self._connection.transport.abort()  # a closing handshake would wait behind what nobody reads
         self._changed.set()
 

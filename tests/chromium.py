@@ -75,7 +75,8 @@ async def opened(browser, address, scripts=(), **options):
     await page.wait_for_selector("body[data-loaded]")
     try:
         yield page
-        assert [text for text in complaints if "WebSocket connection" not in text] == []
+        unexpected = [text for text in complaints if "WebSocket connection" not in text]  # a test may end connections
+        assert not unexpected, unexpected
     finally:
         await context.close()
 

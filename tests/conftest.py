@@ -65,7 +65,7 @@ class Server:
             return 0, {}
 
     def wait_ready(self, timeout_s: float = 120.0) -> Server:
-        self.wait_for(lambda: self.health()[0] == 200, timeout_s, "to become ready")
+        self.wait_for(lambda: "ready after" in self.log, timeout_s, "to become ready")
         return self
 
     def wait_for(self, condition, timeout_s: float = 30.0, what: str = "") -> None:

@@ -82,18 +82,23 @@ export class Call {
     this.ready = true;
     this.delay = FIRST_DELAY_MS;
     this.handlers.state("ready");
-    for (const frame of this.early.splice(0)) line.ears.send(frame);
+    for (const frame of this.early.splice(0)) this.pass(frame);
   }
 
   send(message) {
-    if (this.ready) this.line.ears.send(JSON.stringify(message));
+    if (this.ready) this.pass(JSON.stringify(message));
+  }
+
+  pass(frame) {
+    // A socket that is closing tells so a moment before its close event; what is sent in between is lost.
+    if (this.line.ears.readyState === WebSocket.OPEN) this.line.ears.send(frame);
   }
 
   /** A frame of microphone. */
   hearMicrophone(frame) {
     if (!this.ready) this.early = [...this.early.slice(1 - EARLY_FRAMES), frame];
     else if (this.line.ears.bufferedAmount > STALLED_BYTES) this.lost(this.line);
-    else this.line.ears.send(frame);
+    else this.pass(frame);
   }
 
   lost(line, close) {

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fusion.engines import EngineError
-from fusion.engines.llama_slots import Slot, Slots
+from fusion.engines.llama_slots import Lines, Slots
 from fusion.engines.pump import PULSE_S, pieces
 
-Lines = Sequence[tuple[str, str]]
 FULL_DIALOGUES = 4  # dialogues of full length that fit into memory at once; shorter ones are many more
 BYTES_PER_TOKEN, TOKENS_PER_LINE = 3, 8  # on the safe side: English has 4.3 bytes a token
 GIVE_UP_S = 20.0  # of waiting for a slot
@@ -73,11 +72,10 @@ class LlamaCpp:
         slot = yield from self._slot(lines, tokens_of(lines) + max_tokens, preparing)
 
         def work(give: Callable[[str], bool]) -> None:
-            said: list[str] = []
             try:
-                self._generate(slot, lines, max_tokens, temperature, give, said)
+                self._generate(slot.id, lines, max_tokens, temperature, give)
             finally:
-                self._slots.release(slot, lines if preparing else (*lines, ("assistant", "".join(said))))
+                self._slots.release(slot)
 
         yield from pieces(work)
 
@@ -92,8 +90,7 @@ class LlamaCpp:
             yield ""
         return slot
 
-    def _generate(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool],
-                  said: list[str]) -> None:
+    def _generate(self, slot: int, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
         ended: list[str] = []
 
         def receive(chunks: Any) -> bool:
@@ -105,17 +102,14 @@ class LlamaCpp:
                 choice = (chunk.get("choices") or [{}])[0]
                 if choice.get("finish_reason"):
                     ended.append("")
-                text = choice.get("delta", {}).get("content") or ""
-                if text:
-                    said.append(text)
-                closed = give(text)  # progress without text, too, asks whether somebody listens
+                closed = give(choice.get("delta", {}).get("content") or "")  # progress without text, too, asks whether somebody listens
             if closed:
                 ended.append("")
             return closed
 
         self._server.handle_chat_completions({
             "messages": [{"role": role, "content": text} for role, text in lines], "max_tokens": max_tokens,
-            "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot.id,
+            "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot,
             "chat_template_kwargs": {"enable_thinking": False},  # a voice cannot wait for thoughts
         }, receive)
         if not ended or ended[0]:

@@ -3,7 +3,8 @@
 A slot remembers the tokens of the dialogue that it read last, so a dialogue that comes back must get its own
 slot: then only its new line is read. The server's own choice (the most similar prompt) gives every caller the
 same slot, because all their prompts start with the same instructions. Here a dialogue belongs to a slot if it
-repeats at least half of what the slot holds beyond the instructions; else it gets the slot unused for longest.
+repeats at least half of what the slot was asked beyond the instructions (the reply may have been cut short, or
+a guess); else it gets the slot unused for longest.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PATIENCE_S = 0.3  # for the own slot, when the answer to an earlier guess of the
 @dataclass
 class Slot:
     id: int
-    text: str = ""  # what it holds
+    text: str = ""  # what it was asked last
     used: int = 0  # rises with each use
     busy: bool = False
     preparing: bool = False
@@ -54,10 +55,9 @@ class Slots:
             own.busy, own.preparing, own.need, own.used, own.text = True, preparing, need, self._uses, text
             return own
 
-    def release(self, slot: Slot, lines: Lines) -> None:
-        """The slot is free and holds `lines`."""
+    def release(self, slot: Slot) -> None:
         with self.changed:
-            slot.busy, slot.text = False, plain(lines)
+            slot.busy = False
             self.changed.notify_all()
 
 

@@ -7,11 +7,15 @@ to say the iterator gives "" every tenth of a second: a chance to close, and a s
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
 PULSE_S = 0.1
+EXIT_S = 3.0  # how long the end of the process waits for each thread
+
+_running: dict[threading.Thread, Callable[[], None]] = {}
 
 
 def pieces(work: Callable[[Callable[[str], bool]], None], stop: Callable[[], None] = lambda: None) -> Iterator[str]:
@@ -34,9 +38,17 @@ def pieces(work: Callable[[Callable[[str], bool]], None], stop: Callable[[], Non
         except BaseException as error:  # every kind is raised again by the reader, where it belongs
             failures.append(error)
         finally:
+            _running.pop(thread, None)
             found.put(None)
 
-    threading.Thread(target=run, name="engine-stream", daemon=True).start()
+    thread = threading.Thread(target=run, name="engine-stream", daemon=True)
+
+    def end() -> None:
+        closed.set()
+        stop()
+
+    _running[thread] = end
+    thread.start()
     try:
         while True:
             try:
@@ -47,7 +59,14 @@ def pieces(work: Callable[[Callable[[str], bool]], None], stop: Callable[[], Non
                 break
             yield piece
     finally:
-        closed.set()
-        stop()
+        end()
     if failures:
         raise failures[0]
+
+
+@atexit.register
+def end_all() -> None:
+    """Without this, the interpreter's end kills threads inside C++ libraries, and those abort the process."""
+    for thread, end in list(_running.items()):
+        end()
+        thread.join(EXIT_S)

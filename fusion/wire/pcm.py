@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 HEARD_RATE = 16_000  # samples per second that 6006 takes
 SPOKEN_RATE = 24_000  # samples per second that 8888 gives
 HEARD_FORMATS = ("float32", "int16", "uint8")
 SPOKEN_FORMATS = ("float32", "int16")
-DTYPES = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2"), "uint8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2"), "uint8": np.dtype("u1")}
 
 
 class AudioDecoder:
@@ -28,21 +30,25 @@ class AudioDecoder:
         data = self._rest + bytes(frame)
         whole = len(data) - len(data) % self._dtype.itemsize
         self._rest = data[whole:]
-        samples = np.frombuffer(data[:whole], dtype=self._dtype).astype(np.float32)
+        samples: np.ndarray = np.frombuffer(data[:whole], dtype=self._dtype).astype(np.float32)
         if self._format == "int16":
-            return np.divide(samples, 32768, dtype=np.float32)
+            samples /= 32768
+            return samples
         if self._format == "uint8":
-            return np.divide(samples - 128, 128, dtype=np.float32)
+            samples -= 128
+            samples /= 128
+            return samples
         samples[~np.isfinite(samples)] = 0.0
-        return np.clip(samples, -1.0, 1.0, out=samples)
+        np.clip(samples, -1.0, 1.0, out=samples)
+        return samples
 
 
 def encode(pcm: np.ndarray, audio_format: str) -> bytes:
     """float32 [samples] in -1..1 as `float32` or `int16` bytes; louder samples are clipped."""
-    clipped = np.clip(pcm, -1.0, 1.0)
+    samples: np.ndarray = np.clip(pcm, -1.0, 1.0)
     if audio_format == "int16":
-        return np.round(clipped * 32767.0).astype(DTYPES["int16"]).tobytes()
-    return clipped.astype(DTYPES["float32"]).tobytes()
+        samples = np.round(samples * 32767.0)
+    return bytes(samples.astype(DTYPES[audio_format]).tobytes())
 
 
 def decode(data: bytes, audio_format: str) -> np.ndarray:
