@@ -8,6 +8,7 @@ answer does not depend on how fast the audio arrives.
     probability <  STOP  for stop_s             -> SpeechStopped(at the first such window)
     silence of SCORE_S                          -> score_due: the shell asks the model once, answers with score()
     score > 0.5                                 -> TurnEnded(sure=False): the words may still object
+    silence of LIKELY_S                         -> TurnEnded(sure=False), whatever the model said
     silence of patience_s                       -> TurnEnded(sure=True)
     speech of max_turn_s                        -> cut at the next dip: SpeechStopped, TurnEnded(sure=True)
 """
@@ -24,7 +25,8 @@ START_S = 0.08  # three windows: shorter than any word, longer than a click
 PRE_ROLL_S = 0.3  # the soft start of a word lies before the detector is sure
 STOP_S = 0.16  # longer than the closure of a plosive inside a word (about 0.1 s)
 SCORE_S = 0.2  # where the end-of-turn model separates best (it drifts to "ended" with more silence)
-PATIENCE_S = 1.3  # silence that ends a turn which the model calls unfinished
+LIKELY_S = 0.8  # silence after which only unfinished words ("and then the") keep a turn open
+PATIENCE_S = 1.4  # silence that ends any turn
 TAIL = 2 * WINDOW  # samples after the last sound that the recognizer needs to get the last word right
 FORCED_EXTRA_S = 5.0  # how long past max_turn_s a dip is waited for
 
@@ -41,7 +43,7 @@ class SpeechStopped:
 
 @dataclass(frozen=True)
 class TurnEnded:
-    """`sure` is False when only the end-of-turn model says so."""
+    """`sure` is False while the words may object."""
 
     at: int
     sure: bool
@@ -115,7 +117,8 @@ class Endpoint:
             return [self._close()]
         if silence >= samples(SCORE_S) and not self._scored:
             self.score_due = self._scored = True
-        return []
+        likely = silence - WINDOW < samples(LIKELY_S) <= silence
+        return [TurnEnded(self.position, sure=False)] if likely else []
 
     def _while_speaking(self, probability: float) -> list[Event]:
         self._falling = self._falling + WINDOW if probability < STOP else 0

@@ -59,7 +59,7 @@ class Hibari:
                 try:
                     parts = list(made.stream(piece, min(max(speed, 0.5), 2.0), seed=0))
                 except (LookupError, ValueError, RuntimeError) as error:
-                    raise EngineError(f"hibari cannot read {piece!r} ({type(error).__name__}: {error}); another voice engine may") from error
+                    raise EngineError(f"hibari cannot read {piece!r} ({type(error).__name__}: {error})") from error
                 gap = SENTENCE_GAP_S if piece.rstrip("\"'”’)").endswith((".", "!", "?", "…")) else TAIL_S
                 pcm = trimmed(np.concatenate(parts), LEAD_S, gap) if parts else np.zeros(0, np.float32)
                 if len(pcm):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fusion.engines import EngineError
-from fusion.engines.llama_slots import Lines, Slots
+from fusion.engines.chat import Lines, messages
+from fusion.engines.llama_slots import Slots
 from fusion.engines.pump import PULSE_S, pieces
 
 FULL_DIALOGUES = 4  # dialogues of full length that fit into memory at once; shorter ones are many more
@@ -108,7 +109,7 @@ class LlamaCpp:
             return closed
 
         self._server.handle_chat_completions({
-            "messages": [{"role": role, "content": text} for role, text in lines], "max_tokens": max_tokens,
+            "messages": messages(lines), "max_tokens": max_tokens,
             "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot,
             "chat_template_kwargs": {"enable_thinking": False},  # a voice cannot wait for thoughts
         }, receive)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-Lines = Sequence[tuple[str, str]]
+from fusion.engines.chat import Lines
+
 PATIENCE_S = 0.3  # for the own slot, when the answer to an earlier guess of the same words still runs there
 
 

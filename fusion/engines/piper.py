@@ -51,8 +51,11 @@ class Piper:
         voice = voice or self.voices[0]
         if voice not in self.voices:
             raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
-        how = self._synthesis(speaker_id=self._speakers.get(voice), length_scale=self._voice.config.length_scale / min(max(speed, 0.5), 2.0))
-        # The text before the first and after the last square bracket is Piper's phoneme notation: nobody dictates that.
+        slowness = self._voice.config.length_scale / min(max(speed, 0.5), 2.0)
+        # Piper's clips peak at full scale: far louder than other voices, and no room for a filter's overshoot.
+        how = self._synthesis(speaker_id=self._speakers.get(voice), length_scale=slowness, volume=0.5)
+        text = text.encode("utf-8", "replace").decode()  # espeak takes no half surrogate pairs
+        # Double brackets are Piper's notation for phonemes, which no dialogue means.
         for piece in short_pieces(text.replace("[[", "[").strip()):
             if not any(c.isalnum() for c in piece):
                 continue

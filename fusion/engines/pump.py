@@ -50,18 +50,23 @@ def pieces(work: Callable[[Callable[[str], bool]], None], stop: Callable[[], Non
     _running[thread] = end
     thread.start()
     try:
-        while True:
-            try:
-                piece = found.get(timeout=PULSE_S)
-            except Empty:
-                piece = ""
-            if piece is None:
-                break
-            yield piece
+        yield from pulsing(found)
     finally:
         end()
     if failures:
         raise failures[0]
+
+
+def pulsing(found: SimpleQueue[str | None]) -> Iterator[str]:
+    """What comes out of `found` up to None, and "" for every tenth of a second without anything."""
+    while True:
+        try:
+            piece = found.get(timeout=PULSE_S)
+        except Empty:
+            piece = ""
+        if piece is None:
+            return
+        yield piece
 
 
 @atexit.register

@@ -1,0 +1,102 @@
+"""The engine loop: order, staleness, several jobs of a call together, and signs of life."""
+
+from __future__ import annotations
+
+import threading
+
+from fusion.messages import Ticket
+from fusion.worker import Worker
+
+
+def ticket(turn: int, call: str = "a") -> Ticket:
+    return Ticket(call, turn)
+
+
+class Bench:
+    """A worker whose jobs wait until they are told to go on."""
+
+    def __init__(self, threads: int = 1, *, together: bool = False) -> None:
+        self.done: list[str] = []
+        self.started = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.finished = threading.Semaphore(0)
+        self.worker: Worker[str] = Worker("test", self._work, threads, together=together)
+        self.worker.start()
+
+    def _work(self, ticket: Ticket, job: str) -> None:
+        self.started.release()
+        assert self.go.acquire(timeout=10)
+        self.done.append(job + (" (stale)" if self.worker.stale(ticket) else ""))
+        self.finished.release()
+
+    def wait(self, what: threading.Semaphore, count: int = 1) -> None:
+        for _ in range(count):
+            assert what.acquire(timeout=10)
+
+
+def test_jobs_of_one_call_run_in_order_and_stale_ones_never():
+    bench = Bench()
+    bench.worker.put(ticket(1), "first")
+    bench.wait(bench.started)
+    bench.worker.put(ticket(1), "second")
+    bench.worker.put(ticket(2), "third")
+    assert not bench.worker.put(ticket(1), "late")
+    bench.go.release(9)
+    bench.wait(bench.finished, 2)
+    assert bench.done == ["first (stale)", "third"]
+    bench.worker.stop()
+
+
+def test_together_lets_a_newer_job_start_beside_a_stale_one():
+    bench = Bench(2, together=True)
+    bench.worker.put(ticket(1), "old")
+    bench.wait(bench.started)
+    bench.worker.put(ticket(2), "new")
+    bench.wait(bench.started)
+    bench.go.release(9)
+    bench.wait(bench.finished, 2)
+    assert sorted(bench.done) == ["new", "old (stale)"]
+    bench.worker.stop()
+
+
+def test_a_call_that_is_busy_delays_no_other():
+    bench = Bench(2)
+    bench.worker.put(ticket(1), "a1")
+    bench.worker.put(ticket(1), "a2")
+    bench.worker.put(ticket(1, "b"), "b1")
+    bench.wait(bench.started, 2)
+    bench.go.release(9)
+    bench.wait(bench.finished, 3)
+    assert set(bench.done[:2]) == {"a1", "b1"} and bench.done[2] == "a2"
+    bench.worker.stop()
+
+
+def test_a_forgotten_call_is_over():
+    bench = Bench()
+    bench.worker.put(ticket(1), "one")
+    bench.wait(bench.started)
+    bench.worker.put(ticket(1), "two")
+    bench.worker.forget_all()
+    bench.go.release(9)
+    bench.wait(bench.finished)
+    bench.worker.put(ticket(1, "b"), "other")
+    bench.wait(bench.finished)
+    assert bench.done == ["one (stale)", "other"]
+    bench.worker.stop()
+
+
+def test_busy_since_tells_of_work_and_asking_stale_is_a_sign_of_life():
+    bench = Bench()
+    assert bench.worker.busy_since() is None
+    bench.worker.put(ticket(1), "one")
+    bench.wait(bench.started)
+    first = bench.worker.busy_since()
+    assert first is not None
+    bench.go.release()
+    bench.wait(bench.finished)
+    bench.worker.put(ticket(1), "two")
+    bench.wait(bench.started)
+    assert bench.worker.busy_since() > first
+    bench.go.release()
+    bench.wait(bench.finished)
+    bench.worker.stop()
