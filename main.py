@@ -76,13 +76,13 @@ log = logging.getLogger("main")
 def run_stage(module: str, name: str, chosen: Settings, inbox: Any, outbox: Any) -> None:
     """The body of a spawned process."""
     process.enter(name, chosen.log_level)
+    code = 0
     try:
         importlib.import_module(module).run(chosen, inbox, outbox)
     except Exception as error:  # the reason belongs in one line; the place, which is for us, in the debug log
         log.error("%s cannot go on: %s", name, error, exc_info=log.isEnabledFor(logging.DEBUG) or not str(error))
-        sys.exit(1)
-    finally:
-        process.leave(outbox)
+        code = 1
+    process.leave(code)
 
 
 @dataclass

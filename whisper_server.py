@@ -21,6 +21,7 @@ from fusion.call.caller import Caller, check_voice
 from fusion.call.ear import Hearing
 from fusion.engines import ASROptions, EngineError, Utterance, VADStream, load
 from fusion.messages import Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket
+from fusion.model_table import WHISPER_SIZES, is_whisper_name
 from fusion.settings import Settings, engine_options
 from fusion.sockets import Outgoing, address_of, listen
 from fusion.wire import asr_socket as wire
@@ -162,15 +163,13 @@ class Door:
             check_voice(handshake.voice or "", self._service.stages)
         except wire.FrameError as problem:
             raise wire.WireError(problem.message, uid) from None
-        warning = self._model_warning(handshake)
+        self._check_model(handshake)
         call = f"{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:8]}"
         caller = Caller(call, address_of(connection), handshake, self._service, out.send)
         self._service.callers[call] = caller
         try:
             caller.join()
             caller.view.ready(self._service.stages)
-            if warning:
-                out.send(wire.warning(uid, warning))
             log.debug("%s joined as %s", call, handshake.dialect.value)
             await self._converse(connection, caller, out)
         finally:
@@ -180,16 +179,14 @@ class Door:
             caller.hang_up()
             log.debug("%s left", call)
 
-    def _model_warning(self, handshake: wire.Handshake) -> str:
-        """WhisperLive clients name a model; one model serves everybody, so another known one is only worth a warning."""
-        if handshake.dialect is not wire.Dialect.WHISPER_LIVE or not handshake.model:
-            return ""
-        try:
-            wanted = models.resolve(handshake.model, "asr", self._settings)
-        except models.ModelError as error:
-            raise wire.WireError(str(error), handshake.uid) from None
-        serving = self._service.asr.model
-        return "" if wanted.id == serving else f"this server runs {serving}, not {wanted.id}; it is used instead"
+    def _check_model(self, handshake: wire.Handshake) -> None:
+        """WhisperLive clients name a model. One model serves everybody, so another known name changes nothing; nonsense is refused."""
+        name = handshake.model
+        if handshake.dialect is not wire.Dialect.WHISPER_LIVE or not name:
+            return
+        if not is_whisper_name(name):
+            raise wire.WireError(f"model {name!r} is not known; leave it out, or use one of {', '.join(WHISPER_SIZES)}", handshake.uid)
+        log.debug("%s asked for the model %s and gets %s", handshake.uid, name, self._service.asr.model)
 
     async def _converse(self, connection: Any, caller: Caller, out: Outgoing) -> None:
         try:

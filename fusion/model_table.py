@@ -10,6 +10,7 @@ A file with `sha256=None` is checked by huggingface-hub alone, against the hub's
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -272,3 +273,12 @@ OTHER_WHISPERS: dict[str, str] = {
     "large": "Systran/faster-whisper-large-v3",
     **{f"distil-{size}": f"Systran/faster-distil-whisper-{size}" for size in ("small.en", "medium.en", "large-v2", "large-v3")},
 }
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+WHISPER_SIZES = tuple(model.id.removeprefix("whisper-") for model in MODELS.values() if model.kind == "asr") + tuple(OTHER_WHISPERS)
+
+
+def is_whisper_name(name: str) -> bool:
+    """Is this how somebody would name a Whisper model: a known size, or a repository? Nothing is looked for on the disk."""
+    known = name.lower()
+    return known in MODELS or known in ALIASES or known in OTHER_WHISPERS or REPOSITORY.fullmatch(name) is not None

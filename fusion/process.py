@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, NoReturn
 
 from fusion.messages import Beat
 
@@ -68,6 +68,8 @@ async def beat(name: str, outbox: Any, busy_since: Callable[[], float | None], s
             continue
 
 
-def leave(outbox: Any) -> None:
-    """Called last: do not wait for a reader of our outbox that may be gone."""
-    outbox.cancel_join_thread()
+def leave(code: int) -> NoReturn:
+    """Called last. Native libraries abort when their threads still run at a normal exit, and a queue's own thread waits for a
+    reader that may be gone; what had to be said has been said."""
+    logging.shutdown()
+    os._exit(code)

@@ -145,7 +145,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         choices = spec.metadata["choices"]
         shown = "(long text)" if len(str(spec.default)) > 60 else spec.default
         help = f"{spec.metadata['help']}{': ' + ', '.join(choices) if choices else ''} [{variables}; default: {shown}]"
-        bare = {"nargs": "?", "const": "true"} if isinstance(spec.default, bool) else {}
+        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if isinstance(spec.default, bool) else {}
         parser.add_argument("--" + spec.name.replace("_", "-"), metavar="VALUE", help=help.replace("%", "%%"), **bare)
 
 

@@ -199,18 +199,18 @@ async def test_a_client_that_does_not_read_stops_the_inner_sender(upstream):
 # --- who may come in ----------------------------------------------------------------------------------
 
 
-async def test_the_secret_guards_everything_but_the_page(upstream):
+async def test_the_secret_guards_everything_but_the_page_and_the_probes(upstream):
     upstream.handler = echo
     async with serving(settings_for(upstream.port, shared_secret=SECRET), dict(READY)) as address:
         async with httpx.AsyncClient(base_url=address) as http:
-            for path in ("/", "/static/app.js"):
+            for path in ("/", "/static/app.js", "/health", "/healthz", "/health/asr"):  # probes carry no key
                 assert (await http.get(path)).status_code == 200
-            for path in ("/health", "/health/asr", "/config.json", "/openapi.json", "/no-such-thing", "/static"):
+            for path in ("/config.json", "/openapi.json", "/no-such-thing", "/static"):
                 answer = await http.get(path)
                 assert answer.status_code == 401 and "secret" in answer.json()["error"]["message"], path
                 assert (await http.get(path, params={"token": SECRET[:-1]})).status_code == 401
-            assert (await http.get("/health", params={"token": SECRET})).status_code == 200
-            assert (await http.get("/health", headers={"Authorization": f"Bearer {SECRET}"})).status_code == 200
+            assert (await http.get("/config.json", params={"token": SECRET})).status_code == 200
+            assert (await http.get("/config.json", headers={"Authorization": f"Bearer {SECRET}"})).status_code == 200
         with pytest.raises(InvalidStatus) as refused:
             await connect(ws(address, "/transcription"))
         assert refused.value.response.status_code == 401 and not upstream.requests

@@ -93,7 +93,10 @@ class LLM(Protocol):
     parallel: int  # how many replies may run at once in threads of the caller
 
     def reply(self, lines: Sequence[tuple[str, str]], *, max_tokens: int, temperature: float) -> Iterator[str]:
-        """Stream the answer to (role, text) lines as pieces of text. Closing the iterator stops the work."""
+        """Stream the answer to (role, text) lines as pieces of text. Closing the iterator stops the work.
+
+        An empty piece says "nothing yet": a chance to close, some ten times a second while the model is silent.
+        """
 
     def prepare(self, lines: Sequence[tuple[str, str]]) -> None:
         """Read lines that the next reply will start with into the prompt cache, where there is one."""

@@ -6,7 +6,6 @@ cancelled at any moment: while connecting, while the server is silent, and betwe
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import json
 import threading
@@ -25,6 +24,8 @@ class HttpStreams:
     """A client for one server. `name` and `advice` go into error messages."""
 
     def __init__(self, url: str, headers: Mapping[str, str], name: str, advice: str) -> None:
+        import asyncio
+
         import httpx
 
         self._httpx, self._url, self._name, self._advice = httpx, url.rstrip("/"), name, advice
@@ -55,6 +56,8 @@ class HttpStreams:
                 raise self._unreachable(error) from error
             finally:
                 found.put(None)
+
+        import asyncio
 
         task = asyncio.run_coroutine_threadsafe(run(), self._loop)
         try:
@@ -118,6 +121,8 @@ class HttpStreams:
         return EngineError(f"{self._name} does not answer at {self._url} ({error or type(error).__name__}). {self._advice}")
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        import asyncio
+
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 

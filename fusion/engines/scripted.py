@@ -197,16 +197,18 @@ class ScriptedTTS:
     """Speaks in tones, 0.2 s a piece; the voice "soft" is quieter. At another speed than 1 nobody can read it back."""
 
     sample_rate = 24_000
-    voices = ("tone", "soft")
 
     def __init__(self, *, model: str = "tones", device: str = "cpu", voice: str = "", **options: Any) -> None:
         self.model, self.device = model or "tones", "cpu"
-        self._default = voice if voice in self.voices else self.voices[0]
+        self.voices = ("soft", "tone") if voice == "soft" else ("tone", "soft")
 
     def speak(self, text: str, voice: str, speed: float) -> Iterator[np.ndarray]:
+        voice = voice or self.voices[0]
+        if voice not in self.voices:
+            raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
         if "unspeakable" in text:
             raise EngineError("the scripted voice was told to fail")
-        pcm = tone_speech(text, self.sample_rate, 0.1 if (voice or self._default) == "soft" else 0.3)
+        pcm = tone_speech(text, self.sample_rate, 0.1 if voice == "soft" else 0.3)
         if speed != 1.0:
             length = int(len(pcm) / speed)
             pcm = np.interp(np.arange(length) * speed, np.arange(len(pcm)), pcm).astype(np.float32)

@@ -38,8 +38,8 @@ HEADERS = {
 
 
 def is_open(path: str) -> bool:
-    """Whether a path belongs to the page itself, which everybody may load."""
-    return path == "/" or path.startswith(FILES + "/")
+    """Whether everybody may ask for a path: the page itself, and the state, which probes of balancers ask for without a key."""
+    return path == "/" or path.startswith((FILES + "/", "/health"))
 
 
 def add_page(app: FastAPI) -> None:
