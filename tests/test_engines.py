@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fake_llm_server import FakeLLMServer
 
 from fusion import models, settings
 from fusion.engines import ASROptions, EngineError, Hypothesis, load
@@ -22,7 +23,6 @@ from fusion.engines.llama_cpp import fitting, tokens_of
 from fusion.engines.llama_slots import Slots
 from fusion.engines.scripted import read_tones, tone_speech
 from fusion.engines.whisper_decode import repeats, split
-from tests.fake_llm_server import FakeLLMServer
 
 ENGLISH = ASROptions(language="en")
 SECOND = 16_000
@@ -133,10 +133,10 @@ def test_several_threads_hear_their_own(ear):
 
 
 def test_whole_files_come_in_segments(ear):
-    said, pcm = ear.clips[0]
-    segments = list(ear.engine.transcribe(np.concatenate((pcm, np.zeros(SECOND, np.float32), pcm)), ENGLISH))
-    assert errors(f"{said} {said}", " ".join(s.text for s in segments)) == 0
-    assert segments[-1].end_s > len(pcm) / SECOND
+    (said, pcm), (said_then, pcm_then) = ear.clips
+    segments = list(ear.engine.transcribe(np.concatenate((pcm, np.zeros(SECOND, np.float32), pcm_then)), ENGLISH))
+    assert errors(f"{said} {said_then}", " ".join(s.text for s in segments)) == 0
+    assert segments[-1].end_s > len(pcm) / SECOND + 1
 
 
 def test_words_have_times(ear):
@@ -216,7 +216,7 @@ def test_languages_are_checked(whisper, whisper_english, sound):
 
 def test_prompt_sets_the_spelling(whisper, sound):
     prompted = ASROptions(language="en", initial_prompt="RIVA-NLP, NATURAL LANGUAGE PROCESSING, SHOUTED.")
-    assert whisper.begin(prompted).hear(sound("riva-nlp.flac")).text.isupper()
+    assert "NATURAL LANGUAGE PROCESSING" in whisper.begin(prompted).hear(sound("riva-nlp.flac")).text
 
 
 def test_missing_and_damaged_whisper(tmp_path):
@@ -442,7 +442,7 @@ def test_closing_while_the_prompt_is_read(llama):
 
 
 def test_long_dialogues_do_not_fail(llama):
-    turns = [line for n in range(80) for line in (("user", f"Tell me about number {n}. " * 4), ("assistant", "It is a fine number. " * 6))]
+    turns = [line for n in range(120) for line in (("user", f"Tell me about number {n}. " * 4), ("assistant", "It is a fine number. " * 6))]
     assert tokens_of(turns) > 4 * llama.context
     assert "Paris" in ask(llama, "What is the capital of France?", *turns)
     with pytest.raises(EngineError, match="more text than"):
@@ -636,7 +636,7 @@ def test_speech_starts_at_once_and_ends_soon(hibari, piper):
 
 
 def test_speech_is_understood(hibari, piper, whisper):
-    text = "The capital of France is Paris, and about two million people live there."
+    text = "Today the weather is warm and sunny, and about two million people are on the beach."
     for engine in (hibari, piper):
         pcm = say(engine, text)
         at = np.arange(int(len(pcm) * SECOND / engine.sample_rate)) * engine.sample_rate / SECOND

@@ -123,7 +123,7 @@ def decoding_threads(cores: int) -> int:
 
 
 def tokens_of(lines: Lines) -> int:
-    return sum(len(text.encode()) // BYTES_PER_TOKEN + TOKENS_PER_LINE for _, text in lines)
+    return sum(len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + TOKENS_PER_LINE for _, text in lines)
 
 
 def fitting(lines: Lines, budget: int) -> Lines:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from fusion.engines import ASR_RATE, ASROptions, EngineError, Hypothesis, Segment, Word
+from fusion.engines.pcm import checked
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz0123456789'-.,?!"
 LOWEST_HZ, STEP_HZ = 400.0, 50.0
@@ -81,19 +82,13 @@ def _words_of_run(run: np.ndarray, offset: int, rate: int, closed: bool) -> list
     return words
 
 
-def _checked(pcm: np.ndarray) -> np.ndarray:
-    if pcm.ndim != 1 or not np.isfinite(pcm).all():
-        raise EngineError("audio must be one channel of finite numbers; check what the client sends")
-    return pcm.astype(np.float32)
-
-
 @dataclass
 class ScriptedUtterance:
     options: ASROptions
     pcm: np.ndarray
 
     def hear(self, pcm: np.ndarray) -> Hypothesis:
-        self.pcm = np.concatenate((self.pcm, _checked(pcm)))
+        self.pcm = np.concatenate((self.pcm, checked(pcm)))
         return self._hypothesis(ended=False)
 
     def finish(self) -> Hypothesis:
@@ -129,13 +124,14 @@ class ScriptedASR:
         return ScriptedUtterance(options, np.zeros(0, np.float32))
 
     def transcribe(self, pcm: np.ndarray, options: ASROptions) -> Iterator[Segment]:
-        yield from _segments(_checked(pcm), options, ended=True)
+        yield from _segments(checked(pcm), options, ended=True)
 
 
 class ScriptedVADStream:
     def probability(self, window: np.ndarray) -> float:
-        if window.shape != (512,):
-            raise EngineError(f"a window has 512 samples, not {window.shape}")
+        window = checked(window)
+        if len(window) != 512:
+            raise EngineError(f"a window has 512 samples, not {len(window)}")
         return 0.99 if float(np.sqrt(np.mean(np.square(window, dtype=np.float64)))) > LOUD else 0.01
 
     def reset(self) -> None:
@@ -159,7 +155,7 @@ class ScriptedTurn:
         self.model = "um"
 
     def score(self, pcm: np.ndarray) -> float:
-        words = read_tones(pcm).split()
+        words = read_tones(checked(pcm)).split()
         return 0.1 if words and words[-1].strip(".,?!") == "um" else 0.9
 
 
