@@ -38,7 +38,7 @@ class Thinker:
     def __init__(self, settings: Settings, tell: Any) -> None:
         self._settings, self._tell = settings, tell
         self._embedded: LLM | None = None
-        self._asleep_until = 0.0
+        self._asleep_until, self._fell_back = 0.0, False
         self.chosen: LLM | None = None
         if settings.llm_engine == EMBEDDED:
             self.chosen = load_embedded(settings)
@@ -67,6 +67,7 @@ class Thinker:
                 started = started or bool(piece)  # an empty piece only says that the engine is alive
                 yield piece
             if started:
+                self._back(engine)
                 return
             raise EngineError("the model gave an empty answer")
         except EngineError as error:
@@ -81,8 +82,14 @@ class Thinker:
     def _ask(self, engine: LLM, lines: Sequence[tuple[str, str]]) -> Iterator[str]:
         return engine.reply(lines, max_tokens=self._settings.llm_max_tokens, temperature=self._settings.llm_temperature)
 
+    def _back(self, engine: LLM) -> None:
+        if self._fell_back and engine is self.chosen:
+            self._fell_back = False
+            log.info("%s answers again", self._settings.llm_engine)
+            self._tell(Notice("llm", f"{self._settings.llm_engine} answers again"))
+
     def _fall_back(self, why: str) -> None:
-        self._asleep_until = time.monotonic() + RETRY_S
+        self._asleep_until, self._fell_back = time.monotonic() + RETRY_S, True
         text = f"{why}; the embedded model answers instead"
         log.warning(text)
         self._tell(Notice("llm", text))
@@ -111,10 +118,13 @@ class Service:
 
     def _work(self, ticket: Ticket, job: Generate | Prepare) -> None:
         try:
-            if isinstance(job, Prepare):
-                self.thinker.prepare(job.lines)
-            else:
+            if isinstance(job, Generate):
                 self._answer(ticket, job.lines)
+                return
+            try:
+                self.thinker.prepare(job.lines)
+            except EngineError as error:  # nothing is lost but time
+                log.debug("the prompt of %s could not be prepared: %s", ticket.call, error)
         except EngineError as error:
             log.warning("turn %d of %s failed: %s", ticket.turn, ticket.call, error)
             self._outbox.put(Failed(ticket, "llm", str(error)))

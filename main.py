@@ -132,6 +132,8 @@ class Supervisor:
             elif isinstance(message, Ready):
                 self._ready(message)
             else:
+                if isinstance(message, Notice):  # whoever comes later can read it from the stage
+                    self.children[name].stage = replace(self.children[name].stage, note=message.text)
                 self.route(message, name)
 
     def route(self, message: Any, source: str = "main") -> None:
@@ -143,7 +145,7 @@ class Supervisor:
         child = self.children[message.name]
         child.beat_at = time.monotonic()
         child.stage = replace(child.stage, state="ready", engine=message.engine, model=message.model, device=message.device,
-                              load_s=message.load_s, voices=message.voices, note="")
+                              load_s=message.load_s, voices=message.voices)
         what = " ".join(filter(None, (message.engine, message.model)))
         log.info("%-7s ready: %s on %s, loaded in %.1f s (process %d)", message.name, what, message.device, message.load_s,
                  child.process.pid)
@@ -188,7 +190,7 @@ class Supervisor:
         now = time.monotonic()
         if child.process is None or child.stage.state == "down":
             if now >= child.start_at:
-                child.stage = replace(child.stage, state="starting")
+                child.stage = replace(child.stage, state="starting", note="")
                 self._start(child)
             return
         if not child.process.is_alive():

@@ -1,0 +1,106 @@
+"""The thinking process: jobs to sentences, staleness, and the embedded model when a server fails."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+from client import Caller
+from conftest import SCRIPTED
+
+from fusion.engines import EngineError
+from fusion.engines.scripted import ScriptedLLM
+from fusion.messages import Cancel, Failed, Generate, Hangup, Line, Notice, Prepare, Sentence, Ticket
+from fusion.settings import Settings
+from llm_service import Service, Thinker
+
+
+class Outbox(queue.Queue):
+    def until_last(self) -> list:
+        found = [self.get(timeout=10)]
+        while not (isinstance(found[-1], Failed) or getattr(found[-1], "last", False)):
+            found.append(self.get(timeout=10))
+        return found
+
+
+@pytest.fixture
+def service():
+    running = Service(Settings(llm_engine="scripted"), Outbox())
+    running.worker.start()
+    yield running
+    running.worker.stop()
+
+
+def ask(text: str, turn: int = 1, revision: int = 1, call: str = "a") -> Generate:
+    return Generate(Ticket(call, turn, revision), (Line("user", text),))
+
+
+def test_a_reply_comes_as_sentences_in_order(service):
+    service.handle(Prepare(Ticket("a", 1, 0), (Line("system", "x"),)))
+    service.handle(ask("alpha beta"))
+    found = service._outbox.until_last()
+    assert [message.index for message in found] == list(range(len(found)))
+    assert " ".join(message.text for message in found).strip() == "You said alpha beta. That is 2 words."
+
+
+def test_a_cancelled_reply_stops(service):
+    service.handle(ask("forever"))
+    assert isinstance(service._outbox.get(timeout=10), Sentence)
+    service.handle(Cancel(Ticket("a", 2, 0)))
+    service.handle(ask("alpha", turn=2))
+    found = service._outbox.until_last()
+    newer = [message for message in found if message.ticket.turn == 2]
+    assert "".join(message.text for message in newer).startswith("You said alpha.")
+    service.handle(ask("forever", call="b"))
+    service._outbox.get(timeout=10)
+    service.handle(Hangup("b"))
+    while any(thread.name.startswith("llm-") and service.worker.busy_since() for thread in threading.enumerate()):
+        pass  # ends only if the endless reply was closed
+    assert service.worker.busy_since() is None
+
+
+def test_a_failure_ends_one_turn(service):
+    service.handle(ask("explode"))
+    (failed,) = service._outbox.until_last()
+    assert failed == Failed(Ticket("a", 1, 1), "llm", "the scripted language model was told to fail")
+    service.handle(ask("alpha", turn=2))
+    assert service._outbox.until_last()[-1].last
+
+
+class Flaky(ScriptedLLM):
+    """A server that is down until it is told to work."""
+
+    down = True
+
+    def reply(self, lines, **options):
+        if self.down:
+            raise EngineError("connection refused")
+        yield from super().reply(lines, **options)
+
+
+def test_a_server_that_fails_is_replaced_within_the_turn_and_asked_again_later():
+    told: list[Notice] = []
+    thinker = Thinker(Settings(llm_engine="scripted"), told.append)
+    thinker._settings = Settings(llm_engine="openai")
+    server, embedded = Flaky(model="server"), ScriptedLLM(model="embedded")
+    thinker.chosen, thinker._embedded = server, embedded
+    assert "".join(thinker.reply([("user", "alpha")])) == "You said alpha. That is 1 word."
+    assert len(told) == 1 and "connection refused" in told[0].text and "embedded" in told[0].text
+    assert thinker.active is embedded  # left alone for a while
+    thinker._asleep_until, server.down = 0.0, False
+    "".join(thinker.reply([("user", "alpha")]))
+    assert len(told) == 2 and "again" in told[1].text
+
+
+async def test_an_unreachable_server_at_the_start_is_told_on_every_screen(start_server):
+    scripted = [flag for flag in SCRIPTED if not flag.startswith("--llm")]
+    server = start_server(*scripted, "--llm-engine=ollama", "--llm-url=http://127.0.0.1:9", "--llm-model=smollm2")
+    assert "embedded model answers instead" in server.log and "llama.cpp" in server.log
+    assert "embedded model" in server.health()[1]["stages"]["llm"]["note"]
+    async with Caller(server, instructions="Answer in three words.") as caller:
+        ready = next(event for event in caller.events if "stages" in event)
+        assert "embedded model" in ready["stages"]["llm"]["note"] and ready["stages"]["llm"]["engine"] == "llama.cpp"
+        await caller.send(type="say", text="Say hello.")
+        await caller.answered()
+        assert caller.reply(1)
