@@ -335,11 +335,15 @@ def load_engine(settings: Settings) -> TTS:
 
 
 def resampled(pcm: np.ndarray, rate: int) -> np.ndarray:
-    """[samples] at `rate` to 24 kHz, by linear interpolation of a band-limited voice (engines below 24 kHz only)."""
+    """float32 [samples] at `rate`, a whole piece of speech, as [samples] at 24 kHz."""
     if rate == SPOKEN_RATE or not len(pcm):
         return pcm
-    positions = np.arange(int(len(pcm) * SPOKEN_RATE / rate)) * (rate / SPOKEN_RATE)
-    return np.interp(positions, np.arange(len(pcm)), pcm).astype(np.float32)
+    from av import AudioFrame, AudioResampler
+
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(pcm[np.newaxis], np.float32), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    resampler = AudioResampler(format="fltp", layout="mono", rate=SPOKEN_RATE)
+    return np.concatenate([part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))])
 
 
 class Door:

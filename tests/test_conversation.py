@@ -112,7 +112,7 @@ def test_a_turn_without_words_is_dropped():
     talk.user("")
     out = talk.c.turn_ended(True, 1.0)
     assert kinds(out) == [StopHearing, UserSaid] and out[1].text == ""
-    assert talk.c.state is State.IDLE and talk.c.wake_at is None and talk.c.memory == []
+    assert talk.c.state is State.IDLE and talk.c.wake_at is None and talk.c.memory.lines == []
 
 
 def test_the_turn_waits_for_its_words():
@@ -127,7 +127,7 @@ def test_a_played_reply_is_remembered():
     talk = Talk().in_bot()
     talk.played()
     assert talk.c.state is State.IDLE and talk.c.reply is None and talk.c.wake_at is None
-    assert talk.c.memory == [Line("user", "hi you"), Line("assistant", "Hello there.")]
+    assert talk.c.memory.lines == [Line("user", "hi you"), Line("assistant", "Hello there.")]
 
 
 def test_the_last_audio_may_be_reported_before_the_last_sentence():
@@ -161,7 +161,7 @@ def test_words_interrupt_and_memory_keeps_what_was_heard():
     assert of(out, Cancel)[0].ticket > old
     (interrupted,) = of(out, Interrupted)
     assert "It is noon, and the sun is high in the sky.".startswith(interrupted.heard) and interrupted.heard
-    assert talk.c.memory[-1] == Line("assistant", interrupted.heard)
+    assert talk.c.memory.lines[-1] == Line("assistant", interrupted.heard)
     assert talk.c.state is State.USER
     talk.c.speech_stopped(7 * SECOND, 2.0, 2.0)
     out = talk.c.heard_words("stop, what about tomorrow", 8 * SECOND, 2.2)
@@ -221,7 +221,7 @@ def test_a_failed_llm_is_excused_in_words_and_voice_and_not_remembered():
     (said,), (commit,) = of(out, Sentence), of(out, Commit)
     assert said.text == APOLOGY and said.ticket == commit.ticket > of(out, Cancel)[0].ticket or said.ticket == of(out, Cancel)[0].ticket
     talk.played()
-    assert talk.c.state is State.IDLE and talk.c.memory == []  # asked again, the question must not stand there twice
+    assert talk.c.state is State.IDLE and talk.c.memory.lines == []  # asked again, the question must not stand there twice
 
 
 def test_a_failed_guess_is_asked_again_at_the_commit():

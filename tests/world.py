@@ -284,7 +284,7 @@ class World:
         for _, ticket, _, count in self.heard.chunks:
             sent[ticket] += count
         replies = {ticket: words(" ".join(text for _, text in sorted(pieces.items()))) for ticket, pieces in self.texts.items()}
-        for line in self.conversation.memory:
+        for line in self.conversation.memory.lines:
             if line.role != "assistant":
                 continue
             said = words(line.text)

@@ -37,11 +37,11 @@ export class Conversation {
     readers[event.type]?.();
   }
 
-  hear({ text }) {
+  hear({ text, stable = 0 }) {
     const open = this.open();
     if (text === "") this.dropOpen();
-    else if (open) this.change(open, { text });
-    else this.add({ role: "user", state: "partial", text });
+    else if (open) this.change(open, { text, stable });
+    else this.add({ role: "user", state: "partial", text, stable });
   }
 
   /** A typed line stands in the log at once and is final when the server took it. */

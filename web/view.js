@@ -63,6 +63,9 @@ export class View {
   }
 
   words(entry) {
+    if (entry.role === "user" && entry.state === "partial" && entry.stable > 0) {
+      return [element("span", "stable", entry.text.slice(0, entry.stable)), entry.text.slice(entry.stable)];
+    }
     if (entry.heard === undefined) return [entry.text];
     const [heard, unheard] = splitHeard(entry.text, entry.heard);
     if (unheard.trim() === "") return [heard];

@@ -9,6 +9,7 @@ for each answer, so that a recording of several questions gets all of them answe
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -137,7 +138,7 @@ class Caller:
             self.conversation.automatic = update.turn_detection == "auto"
         if update.language is not None:
             language = None if update.language == "auto" else update.language
-            self._options = ASROptions(language, self._options.task, self._options.initial_prompt, self._options.hotwords)
+            self._options = replace(self._options, language=language)
         if update.voice is not None or update.speed is not None:
             check_voice(update.voice or "", self._service.stages)
             if update.voice is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fusion.core import turns
+from fusion.core.text import StablePrefix
 from fusion.engines import Hypothesis, Segment
 from fusion.messages import Stage
 from fusion.wire import asr_socket as wire
@@ -116,6 +117,7 @@ class EventsView:
 
     def __init__(self, handshake: wire.Handshake, send: Send, sample_rate: int) -> None:
         self._uid, self._send, self._rate = handshake.uid, send, sample_rate
+        self._prefix = StablePrefix()
 
     def _event(self, type: str, **fields: object) -> None:
         self._send(wire.event(self._uid, type, **fields))
@@ -132,11 +134,14 @@ class EventsView:
 
     def said(self, turn: int, hypothesis: Hypothesis, start_s: float, end_s: float, latency_s: float) -> None:
         self._caption(hypothesis, start_s, end_s, final=True)
+        self._prefix = StablePrefix()
         if hypothesis.text:
             self._event("turn", turn=turn, text=hypothesis.text)
 
     def _caption(self, hypothesis: Hypothesis, start_s: float, end_s: float, *, final: bool) -> None:
-        self._event("caption", text=hypothesis.text, final=final, start=round(start_s, 3), end=round(end_s, 3),
+        stable, _ = self._prefix.update(hypothesis.text, final)
+        sure = len(stable) if hypothesis.text.startswith(stable) else 0
+        self._event("caption", text=hypothesis.text, stable=sure, final=final, start=round(start_s, 3), end=round(end_s, 3),
                     language=hypothesis.language)
 
     def tell(self, fact: turns.Command) -> None:

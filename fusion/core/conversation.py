@@ -31,6 +31,7 @@ from dataclasses import replace
 from enum import Enum
 
 from fusion.core.endpoint import TAIL
+from fusion.core.memory import Memory
 from fusion.core.text import is_backchannel, is_echo, same_words, unfinished, words
 from fusion.core.turns import BotSaid, Command, Interrupted, Latency, Marks, Played, Reply, StartHearing, StopHearing, TurnFailed, UserSaid
 from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepare, Resume, Sentence, Spoken, Ticket
@@ -40,7 +41,6 @@ REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
 GUESS_SPEECH_S = 10.0  # no guesses in turns with more speech: they are rarely over at their first pause
 GUESSES = 3  # at most, in one turn
-MEMORY_LINES = 200  # more never fits a prompt; engines trim to their own window
 APOLOGY = "Sorry, something went wrong. Please try again."
 
 
@@ -59,7 +59,7 @@ class Conversation:
     def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), *, replies: bool = True) -> None:
         self.call, self.instructions, self.replies = call, instructions, replies
         self.automatic = True
-        self.memory: list[Line] = list(history)[-MEMORY_LINES:]
+        self.memory = Memory(history)
         self.state = State.IDLE
         self.turn, self.revision = 1, 0
         self.reply: Reply | None = None
@@ -78,7 +78,7 @@ class Conversation:
         self._over = None
         if self.state is State.IDLE:
             self._hear(at, State.USER)
-            return [StartHearing(at), *([Prepare(self.ticket, self._lines(""))] if self.replies else [])]
+            return [StartHearing(at), *([Prepare(self.ticket, self.memory.prompt(self.instructions))] if self.replies else [])]
         if self.state is State.PAUSE:
             self.state, self.wake_at = State.USER, None
             return []
@@ -250,7 +250,7 @@ class Conversation:
     def _generate(self, text: str, now: float) -> Generate:
         self.revision += 1
         self.reply = Reply(self.ticket, text, now)
-        return Generate(self.reply.ticket, self._lines(text))
+        return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text))
 
     def _drop_wrong_guess(self) -> list[Command]:
         if self.reply is None or self.reply.committed or same_words(self.reply.asked, self._text):
@@ -279,7 +279,7 @@ class Conversation:
         """The user's turn is `text`: show it, remember it, let the answer out."""
         commands: list[Command] = [UserSaid(self.turn, text)]
         if not self.replies:
-            self._remember(Line("user", text))
+            self.memory.user(text)
             self.turn, self.revision = self.turn + 1, 0
             self._rest()
             return commands
@@ -290,7 +290,7 @@ class Conversation:
         assert reply is not None
         self.guesses_used += guessed
         reply.committed, reply.reused = True, guessed
-        self._remember(Line("user", text))
+        self.memory.user(text)
         self.state = State.BOT
         self._patience(now)
         commands.append(Commit(reply.ticket))
@@ -352,14 +352,14 @@ class Conversation:
         turn = self.turn
         self.turn, self.revision = turn + 1, 0
         if not reply.excuse:
-            self._remember_reply(heard)
+            self.memory.assistant(heard)
         return [Cancel(self.ticket), Interrupted(turn, heard)]
 
     def _settle(self, now: float) -> list[Command]:
         """The answer has been played: the next turn may begin, or has begun under its last word."""
         reply, self.reply = self.reply, None
         if reply and not reply.excuse:
-            self._remember_reply(reply.text() if reply.played else "")
+            self.memory.assistant(reply.text() if reply.played else "")
         self.turn, self.revision = self.turn + 1, 0
         if self.state is not State.DOUBT:
             self._rest()
@@ -373,8 +373,7 @@ class Conversation:
     def _fail(self, stage: str, reason: str, excusable: bool, now: float) -> list[Command]:
         turn = self.turn
         commands: list[Command] = [c for c in self._abandon_reply() if not isinstance(c, Interrupted)]
-        if self.memory and self.memory[-1].role == "user":
-            self.memory.pop()  # unanswered: asked again, it must not stand there twice, and it may be what failed
+        self.memory.drop_question()
         if not commands:
             commands = [Cancel(Ticket(self.call, turn + 1, 0))]
         self.turn, self.revision = turn + 1, 0
@@ -390,23 +389,3 @@ class Conversation:
     def _rest(self) -> None:
         self.state, self.wake_at, self.reply = State.IDLE, None, None
         self._text, self._heard_to, self._over, self._turn_guesses = "", -1, None, 0
-
-    # --- memory -------------------------------------------------------------------------------------------
-
-    def _remember(self, line: Line) -> None:
-        self.memory.append(line)
-        del self.memory[:-MEMORY_LINES]
-
-    def _remember_reply(self, heard: str) -> None:
-        if heard:
-            self._remember(Line("assistant", heard))
-
-    def _lines(self, text: str) -> tuple[Line, ...]:
-        """The dialogue to answer. Lines of the user that got no answer are one line: templates want turns to alternate."""
-        lines: list[Line] = [Line("system", self.instructions)] if self.instructions else []
-        for line in (*self.memory, *([Line("user", text)] if text else [])):
-            if lines and lines[-1].role == line.role:
-                line = Line(line.role, f"{lines.pop().text} {line.text}")
-            lines.append(line)
-        return tuple(lines)
-
