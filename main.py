@@ -267,6 +267,8 @@ def serve(chosen: Settings) -> int:
 
     process.set_up_logging(chosen.log_level)
     check_ports(chosen)
+    if chosen.llm_engine == "llama.cpp" and chosen.llm_model == "auto":
+        log.info("%s LLM_MODEL overrules that.", models.default_llm(models.cores(), models.memory_bytes())[1])
     for model in models.needed(chosen):
         models.fetch(model, chosen.cache, chosen.sources)
     return Supervisor(chosen).run()

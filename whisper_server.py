@@ -168,8 +168,10 @@ class Door:
         caller = Caller(call, address_of(connection), handshake, self._service, out.send)
         self._service.callers[call] = caller
         try:
-            caller.join()
-            caller.view.ready(self._service.stages)
+            try:
+                caller.open()
+            except EngineError as error:
+                raise wire.WireError(str(error), uid) from None
             log.debug("%s joined as %s", call, handshake.dialect.value)
             await self._converse(connection, caller, out)
         finally:

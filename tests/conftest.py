@@ -112,7 +112,7 @@ def start_server():
 
 
 @pytest.fixture(scope="session")
-def server():
+def pipeline():
     """The real pipeline with its default models, shared by all tests that only talk to it."""
     running = Server()
     try:

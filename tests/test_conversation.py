@@ -47,8 +47,9 @@ class Talk:
         return self
 
 
-def test_speech_starts_a_turn_and_warms_the_prompt():
+def test_an_open_call_and_each_start_of_speech_warm_the_prompt():
     talk = Talk()
+    assert talk.c.opened() == [Prepare(Ticket("a", 1, 0), (Line("system", "Be nice."),))] and Talk(replies=False).c.opened() == []
     out = talk.c.speech_started(5000, 1.0)
     assert kinds(out) == [StartHearing, Prepare] and out[0].at == 5000
     assert out[1].lines == (Line("system", "Be nice."),)

@@ -26,21 +26,21 @@ def english(recordings):
     return {name: (entry, read_audio(str(entry["path"]))) for name, entry in recordings.items() if entry["lang"] == "en"}
 
 
-async def test_it_understands_the_recordings(server, english):
+async def test_it_understands_the_recordings(pipeline, english):
     every_second = list(english.values())[::2]  # bench/accuracy.py takes them all
-    pairs = [(entry["text"], await caption(server.asr_url, pcm)) for entry, pcm in every_second]
+    pairs = [(entry["text"], await caption(pipeline.asr_url, pcm)) for entry, pcm in every_second]
     found = word_errors(pairs)
     assert found["words"] > 500 and found["wer"] <= 0.12, found
 
 
-async def test_every_question_gets_an_answer_that_can_be_heard(server, english):
+async def test_every_question_gets_an_answer_that_can_be_heard(pipeline, english):
     questions = {name: pcm for name, (entry, pcm) in english.items() if "single-turn" in entry["tags"]}
     assert len(questions) >= 9
     replies = {}
 
     async def ask(names):
         for name in names:
-            async with Call(server.asr_url, server.tts_url, options=SHORT) as call:
+            async with Call(pipeline.asr_url, pipeline.tts_url, options=SHORT) as call:
                 replies[name] = await call.turn(questions[name])
 
     names = list(questions)
@@ -60,9 +60,9 @@ async def test_every_question_gets_an_answer_that_can_be_heard(server, english):
     assert found["wer"] <= 0.25, found
 
 
-async def test_real_words_over_the_answer_stop_it(server, english):
+async def test_real_words_over_the_answer_stop_it(pipeline, english):
     over = english["rh3-what_time_is_it.flac"][1]
-    async with Call(server.asr_url, server.tts_url) as call:
+    async with Call(pipeline.asr_url, pipeline.tts_url) as call:
         await call.say("Tell me a very long story about a lighthouse and its keeper.")
         await call.until(lambda: len(call.seen("sound")) > 10, 60, "a story")
         call.speak(over)
@@ -72,9 +72,9 @@ async def test_real_words_over_the_answer_stop_it(server, english):
 
 
 @pytest.mark.parametrize(("file", "language"), [("pv-de-cheetah.flac", "de"), ("pv-fr-cheetah.flac", "fr")])
-async def test_other_languages_are_detected_and_understood(server, recordings, file, language):
+async def test_other_languages_are_detected_and_understood(pipeline, recordings, file, language):
     pcm = read_audio(str(recordings[file]["path"]))
-    async with Call(server.asr_url, server.tts_url, options={"language": None, "reply": False}) as call:
+    async with Call(pipeline.asr_url, pipeline.tts_url, options={"language": None, "reply": False}) as call:
         call.speak(pcm)
         await call.until(lambda: bool(call.seen("turn")), 60, "the words")
         final = [event.fields for event in call.seen("caption") if event.fields["final"]][-1]
@@ -83,9 +83,9 @@ async def test_other_languages_are_detected_and_understood(server, recordings, f
     assert len(said & set(final["text"].lower().strip(".").split())) >= len(said) / 2, final["text"]
 
 
-async def test_two_callers_speak_at_once_and_are_not_confused(server, english):
+async def test_two_callers_speak_at_once_and_are_not_confused(pipeline, english):
     async def ask(file, word):
-        async with Call(server.asr_url, server.tts_url, options=SHORT) as call:
+        async with Call(pipeline.asr_url, pipeline.tts_url, options=SHORT) as call:
             result = await call.turn(english[file][1])
             assert word in result.caption.lower() and result.reply
             return result

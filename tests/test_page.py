@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
 import struct
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from chromium import ELSEWHERE, answering, browser_with, bubble, opened, sounds, state, talking, type_line
-from fake_sockets import PATIENCE_S, READY, fake_server, serving
+from fake_sockets import READY, fake_server, serving
 from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROOT = Path(__file__).resolve().parents[1]
-SPEECH = Path(os.environ.get("WHISPERFUSION_SPEECH", ROOT.parent / "shared" / "data" / "speech"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -83,7 +72,8 @@ async def test_captions_form_and_become_a_line(page, server):
     await call.event("caption", text="what is", final=False, start=0.4, end=0.9)
     await expect(user.locator(".text")).to_have_text("what is")
     await expect(user).to_have_attribute("data-state", "partial")
-    await call.event("caption", text="what is the time", final=False, start=0.4, end=1.4)
+    await call.event("caption", text="what is the time", stable=7, final=False, start=0.4, end=1.4)
+    await expect(user.locator(".stable")).to_have_text("what is")
     await call.event("speech_stopped", at=1.5)
     await call.event("caption", text="What is the time?", final=True, start=0.4, end=1.5)
     await call.event("turn", turn=1, text="What is the time?")
@@ -368,52 +358,14 @@ async def test_the_secret_is_asked_for_and_sent(browser, server):
 # --- the whole server -----------------------------------------------------------------------------------
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-@pytest.fixture
-def whole_server():
-    """main.py with its own models on free ports; gives its address."""
-    asr, tts, http = map(str, free_ports(3))
-    command = [sys.executable, "main.py", "--asr-port", asr, "--tts-port", tts, "--http-port", http]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
-        wait_until_healthy(process, f"http://127.0.0.1:{http}/health")
-        yield f"http://127.0.0.1:{http}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(PATIENCE_S)
-        finally:
-            process.kill()
-
-
-def wait_until_healthy(process: subprocess.Popen, url: str) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "main.py ended before it was ready; its own lines say why"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                assert json.load(answer)["status"] == "ok"
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.2)  # another program is starting: there is nothing else to wait for
-    pytest.fail(f"{url} was not ready after three minutes")
-
-
-async def test_page_hears_and_answers_a_recording(whole_server, tmp_path):
+async def test_page_hears_and_answers_a_recording(pipeline, recordings, tmp_path):
     """A person's question goes into the browser's microphone; words, an answer and sound come out."""
-    line = next(entry for entry in recordings() if entry["file"] == "libri-1688-142285-0002.flac")
+    line = recordings["kyutai-dog-or-cat.flac"]
     wav = tmp_path / "microphone.wav"
-    convert = ["ffmpeg", "-v", "error", "-i", str(SPEECH / line["file"]), "-af", "adelay=1500,apad=pad_dur=20", "-ar", "48000", str(wav)]
+    convert = ["ffmpeg", "-v", "error", "-i", str(line["path"]), "-af", "adelay=1500,apad=pad_dur=20", "-ar", "48000", str(wav)]
     subprocess.run(convert, check=True)
     async with browser_with(f"--use-file-for-fake-audio-capture={wav}%noloop") as browser:
-        async with opened(browser, whole_server) as page:
+        async with opened(browser, pipeline.http_url) as page:
             await page.click("#talk")
             await expect(bubble(page, "user").first).to_have_attribute("data-state", "final", timeout=30_000)
             await sounds(page, "> 0.01", 30.0)
@@ -423,10 +375,3 @@ async def test_page_hears_and_answers_a_recording(whole_server, tmp_path):
     wanted = line["text"].split()
     assert sum(word in heard for word in wanted) >= 0.6 * len(wanted), heard
     assert answer.strip()
-
-
-def recordings() -> list[dict]:
-    manifest = SPEECH / "manifest.jsonl"
-    if not manifest.is_file():
-        pytest.skip(f"no recordings at {SPEECH}: set WHISPERFUSION_SPEECH to the folder with manifest.jsonl")
-    return [json.loads(text) for text in manifest.read_text().splitlines()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 
 from fusion.messages import Ticket
 from fusion.worker import Worker
@@ -18,16 +19,20 @@ class Bench:
     def __init__(self, threads: int = 1, *, together: bool = False) -> None:
         self.done: list[str] = []
         self.started = threading.Semaphore(0)
-        self.go = threading.Semaphore(0)
+        self.gates: dict[str, threading.Event] = defaultdict(threading.Event)
         self.finished = threading.Semaphore(0)
         self.worker: Worker[str] = Worker("test", self._work, threads, together=together)
         self.worker.start()
 
     def _work(self, ticket: Ticket, job: str) -> None:
         self.started.release()
-        assert self.go.acquire(timeout=10)
+        assert self.gates[job].wait(10)
         self.done.append(job + (" (stale)" if self.worker.stale(ticket) else ""))
         self.finished.release()
+
+    def go(self, *jobs: str) -> None:
+        for job in jobs:
+            self.gates[job].set()
 
     def wait(self, what: threading.Semaphore, count: int = 1) -> None:
         for _ in range(count):
@@ -41,7 +46,7 @@ def test_jobs_of_one_call_run_in_order_and_stale_ones_never():
     bench.worker.put(ticket(1), "second")
     bench.worker.put(ticket(2), "third")
     assert not bench.worker.put(ticket(1), "late")
-    bench.go.release(9)
+    bench.go("first", "second", "third")
     bench.wait(bench.finished, 2)
     assert bench.done == ["first (stale)", "third"]
     bench.worker.stop()
@@ -53,7 +58,7 @@ def test_together_lets_a_newer_job_start_beside_a_stale_one():
     bench.wait(bench.started)
     bench.worker.put(ticket(2), "new")
     bench.wait(bench.started)
-    bench.go.release(9)
+    bench.go("old", "new")
     bench.wait(bench.finished, 2)
     assert sorted(bench.done) == ["new", "old (stale)"]
     bench.worker.stop()
@@ -65,10 +70,10 @@ def test_a_call_that_is_busy_delays_no_other():
     bench.worker.put(ticket(1), "a2")
     bench.worker.put(ticket(1, "b"), "b1")
     bench.wait(bench.started, 2)
-    bench.go.release(2)
+    bench.go("a1", "b1")
     bench.wait(bench.finished, 2)
     assert set(bench.done) == {"a1", "b1"}
-    bench.go.release()
+    bench.go("a2")
     bench.wait(bench.finished)
     assert bench.done[2] == "a2"
     bench.worker.stop()
@@ -80,7 +85,7 @@ def test_a_forgotten_call_is_over():
     bench.wait(bench.started)
     bench.worker.put(ticket(1), "two")
     bench.worker.forget_all()
-    bench.go.release(9)
+    bench.go("one", "two", "other")
     bench.wait(bench.finished)
     bench.worker.put(ticket(1, "b"), "other")
     bench.wait(bench.finished)
@@ -95,11 +100,11 @@ def test_busy_since_tells_of_work_and_asking_stale_is_a_sign_of_life():
     bench.wait(bench.started)
     first = bench.worker.busy_since()
     assert first is not None
-    bench.go.release()
+    bench.go("one")
     bench.wait(bench.finished)
     bench.worker.put(ticket(1), "two")
     bench.wait(bench.started)
     assert bench.worker.busy_since() > first
-    bench.go.release()
+    bench.go("two")
     bench.wait(bench.finished)
     bench.worker.stop()

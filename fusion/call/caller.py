@@ -69,6 +69,13 @@ class Caller:
 
     # --- from the socket ----------------------------------------------------------------------------------
 
+    def open(self) -> None:
+        """Raises EngineError when the recognizer cannot do what the handshake asks for."""
+        self._service.begin(self._options)
+        self.join()
+        self.view.ready(self._service.stages)
+        self._act(self.conversation.opened())
+
     def join(self) -> None:
         """Tell the speaking process where this caller's replies go, and in which voice."""
         if self._handshake.reply:

@@ -3,7 +3,8 @@
 Events come in with `now` (seconds on any steady clock), commands go out, `wake_at` says when to call
 `wake`. The object never hears audio and never waits: the shell around it moves bytes.
 
-    IDLE    speech starts            hear it, Prepare the prompt                          -> USER
+    IDLE    the call opens           Prepare: the model reads the instructions            -> IDLE
+    IDLE    speech starts            hear it, Prepare: it reads what was said since       -> USER
     USER    partial words            show them; a guess that they contradict is cancelled
     USER    speech stops             -                                                    -> PAUSE
     PAUSE   words up to the pause    changed: Generate as a guess (revision + 1)          -> PAUSE, or as below
@@ -72,13 +73,17 @@ class Conversation:
         self._marks = Marks(0.0, 0.0)
         self._turn_guesses = 0
 
+    def opened(self) -> list[Command]:
+        """The caller is there: the model can read the instructions before anybody speaks."""
+        return [Prepare(self.ticket, self.memory.prompt(self.instructions))] if self.replies else []
+
     # --- what the microphone tells ------------------------------------------------------------------------
 
     def speech_started(self, at: int, now: float) -> list[Command]:
         self._over = None
         if self.state is State.IDLE:
             self._hear(at, State.USER)
-            return [StartHearing(at), *([Prepare(self.ticket, self.memory.prompt(self.instructions))] if self.replies else [])]
+            return [StartHearing(at), *self.opened()]
         if self.state is State.PAUSE:
             self.state, self.wake_at = State.USER, None
             return []
