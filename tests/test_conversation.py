@@ -233,7 +233,7 @@ def test_a_failed_guess_is_asked_again_at_the_commit():
     assert of(out, Generate)[0].ticket > guess.ticket and Commit in kinds(out)
 
 
-@pytest.mark.parametrize(("stage", "fails"), [("llm", False), ("tts", True)])
+@pytest.mark.parametrize(("stage", "fails"), [("llm", False), ("tts", True), ("gateway", False)])
 def test_a_dead_process_ends_only_the_turns_that_need_it(stage, fails):
     talk = Talk().in_bot()  # the whole text is there, the audio is not
     out = talk.c.stage_down(stage, 1.0)

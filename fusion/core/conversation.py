@@ -200,7 +200,7 @@ class Conversation:
     def stage_down(self, stage: str, now: float) -> list[Command]:
         """The process of `stage` died; whatever it was doing for this call is lost."""
         reply = self.reply
-        if reply is None or (stage == "llm" and reply.complete):
+        if reply is None or stage not in ("llm", "tts") or (stage == "llm" and reply.complete):
             return []
         return self.failed(Failed(reply.ticket, stage, f"The {stage} process stopped and is being restarted."), now)
 
