@@ -78,6 +78,52 @@ async def test_a_cough_only_holds_the_answer(scripted_server):
         assert heard(caller.audio(1)).endswith("that is 12 words.")
 
 
+async def test_push_to_talk_ends_turns_only_by_commit(scripted_server):
+    async with Caller(scripted_server, turn_detection="manual") as caller:
+        await caller.speak(spoken("alpha"), live=True)
+        await caller.speak(spoken("beta"), live=True)
+        await caller.until(lambda: any(event["text"] == "alpha beta" for event in caller.of("caption")))
+        assert not caller.of("turn")
+        await caller.send(type="commit")
+        await caller.answered()
+        assert [event["text"] for event in caller.of("turn")] == ["alpha beta"]
+
+
+async def test_an_update_holds_from_the_next_turn(scripted_server):
+    async with Caller(scripted_server) as caller:
+        await caller.send(type="say", text="alpha")
+        await caller.answered()
+        await caller.send(type="update", voice="soft", turn_detection="manual")
+        await caller.send(type="say", text="alpha")
+        await caller.answered(2)
+        assert np.abs(caller.audio(2)).max() < np.abs(caller.audio(1)).max() / 2
+        await caller.speak(spoken("beta"))
+        await caller.send(type="commit")
+        await caller.answered(3)
+        assert caller.reply(3) == "You said beta. That is 1 word."
+
+
+async def test_what_the_client_says_was_heard_is_remembered(scripted_server):
+    async with Caller(scripted_server) as caller:
+        await caller.send(type="say", text="forever")
+        await caller.until(lambda: len(caller.sound) > 30)
+        await caller.send(type="heard", turn=1, seconds=0.5)
+        await caller.send(type="interrupt")
+        await caller.until(lambda: caller.of("interrupted"))
+        heard_words = caller.of("interrupted")[0]["heard"]
+        await caller.send(type="say", text="recall")
+        await caller.answered()
+        assert len(heard_words.split()) <= 4 and caller.reply(2) == f"I said: {heard_words}".strip()
+
+
+async def test_captions_alone_get_no_answer(scripted_server):
+    async with Caller(scripted_server, reply=False) as caller:
+        await caller.speak(spoken("alpha beta"))
+        await caller.mouth.send("END_OF_AUDIO")
+        await caller.until(lambda: caller.of("closed"))
+        assert [event["text"] for event in caller.of("turn")] == ["alpha beta"] and not caller.of("reply")
+
+
 async def test_eight_callers_hear_only_their_own_answers(scripted_server):
     names = ["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal"]
 

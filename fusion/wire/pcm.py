@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 HEARD_RATE = 16_000  # samples per second that 6006 takes
 SPOKEN_RATE = 24_000  # samples per second that 8888 gives
@@ -25,12 +26,12 @@ class AudioDecoder:
         self._dtype = DTYPES[audio_format]
         self._rest = b""
 
-    def feed(self, frame: bytes) -> np.ndarray:
+    def feed(self, frame: bytes) -> NDArray[np.float32]:
         """float32 [samples]; empty when the frame completes no sample."""
         data = self._rest + bytes(frame)
         whole = len(data) - len(data) % self._dtype.itemsize
         self._rest = data[whole:]
-        samples: np.ndarray = np.frombuffer(data[:whole], dtype=self._dtype).astype(np.float32)
+        samples: NDArray[np.float32] = np.frombuffer(data[:whole], dtype=self._dtype).astype(np.float32)
         if self._format == "int16":
             samples /= 32768
             return samples
@@ -43,14 +44,14 @@ class AudioDecoder:
         return samples
 
 
-def encode(pcm: np.ndarray, audio_format: str) -> bytes:
+def encode(pcm: NDArray[np.float32], audio_format: str) -> bytes:
     """float32 [samples] in -1..1 as `float32` or `int16` bytes; louder samples are clipped."""
-    samples: np.ndarray = np.clip(pcm, -1.0, 1.0)
+    samples: NDArray[np.float32] = np.clip(pcm, -1.0, 1.0)
     if audio_format == "int16":
         samples = np.round(samples * 32767.0)
     return bytes(samples.astype(DTYPES[audio_format]).tobytes())
 
 
-def decode(data: bytes, audio_format: str) -> np.ndarray:
+def decode(data: bytes, audio_format: str) -> NDArray[np.float32]:
     """A whole message as float32 [samples]; bytes after the last whole sample are dropped."""
     return AudioDecoder(audio_format).feed(data)
