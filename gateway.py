@@ -21,14 +21,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fusion import process
-from fusion.messages import Beat, Notice, Ready, Stage
+from fusion.messages import Notice, Ready, Stage
 from fusion.settings import Settings, SettingsError, add_flags, from_command_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 NAME = "gateway"
-BEAT_PERIOD_S = 1.0
 STOP_TIMEOUT_S = 0.6
 
 log = logging.getLogger(NAME)
@@ -101,7 +100,7 @@ async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
         outbox.put(Ready(NAME, "fastapi", "", address, time.monotonic() - started))
 
     threading.Thread(target=read, name="inbox", daemon=True).start()
-    beats = asyncio.create_task(_beat(outbox))
+    beats = asyncio.create_task(process.beat(NAME, outbox, lambda: None, stopping))
     try:
         await serve(settings, stages, stopping, ready)
     finally:
@@ -118,12 +117,6 @@ def deliver(stages: dict[str, Stage], notices: dict[str, str], message: Stage | 
         if stage.state == "down":
             notices.pop(stage.name, None)
     stages[stage.name] = replace(stage, note=stage.note or notices.get(stage.name, ""))
-
-
-async def _beat(outbox: Any) -> None:
-    while True:
-        outbox.put(Beat(NAME, None))
-        await asyncio.sleep(BEAT_PERIOD_S)
 
 
 async def serve(

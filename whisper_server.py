@@ -207,6 +207,9 @@ class Door:
             if isinstance(frame, bytes):
                 await caller.hear(frame)
                 continue
+            if caller.dialect is not wire.Dialect.EVENTS:
+                out.send(wire.warning(caller.uid, 'text frames are for clients that ask for them: put "events": true into the handshake'))
+                continue
             try:
                 control = wire.parse_control(frame, self._service.languages)
                 if control is not None:

@@ -69,6 +69,18 @@ async def test_a_bad_control_frame_is_refused_and_the_call_goes_on(scripted_serv
         await caller.answered()
 
 
+async def test_text_that_nobody_asked_for_is_answered_in_the_clients_own_dialect(scripted_server, witness):
+    async with connect(scripted_server.asr_url) as socket:
+        await socket.send(json.dumps({"uid": "stock", "language": "en", "task": "transcribe", "model": "small"}))
+        await socket.recv()
+        await socket.send("hello?")
+        assert json.loads(await socket.recv())["status"] == "WARNING"
+        await socket.send(spoken("alpha").tobytes())
+        await socket.send("END_OF_AUDIO")
+        told, code = await frames_until_close(socket)
+    assert told[-1]["segments"][-1]["text"].strip() == "alpha" and code == 1000
+
+
 async def test_odd_sizes_and_numbers_that_are_none(scripted_server, witness):
     pcm = spoken("alpha beta")
     pcm[:100] = np.nan

@@ -46,7 +46,7 @@ class Service(Protocol):
 
 class Caller:
     def __init__(self, call: str, address: str, handshake: wire.Handshake, service: Service, send: object) -> None:
-        self.call, self.address, self.uid = call, address, handshake.uid
+        self.call, self.address, self.uid, self.dialect = call, address, handshake.uid, handshake.dialect
         self._service, self._handshake, settings = service, handshake, service.settings
         self._loop = asyncio.get_running_loop()
         self.view: View = view_of(handshake, send, service.sample_rate)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ class Caller:
     def join(self) -> None:
         """Tell the speaking process where this caller's replies go, and in which voice."""
         if self._handshake.reply:
-            whole = self._handshake.dialect is wire.Dialect.WHISPER_FUSION
+            whole = self.dialect is wire.Dialect.WHISPER_FUSION
             self._service.post(Joined(self.call, self.uid, self.address, whole, self._voice, self._speed))
 
     async def hear(self, frame: bytes) -> None:
