@@ -191,9 +191,16 @@ class Door:
         log.debug("%s asked for the model %s and gets %s", handshake.uid, name, self._service.asr.model)
 
     async def _converse(self, connection: Any, caller: Caller, out: Outgoing) -> None:
-        try:
-            await asyncio.wait_for(self._frames(connection, caller, out), self._settings.max_call_s)
-        except (TimeoutError, asyncio.TimeoutError):
+        """Until the caller is done, gone (perhaps while audio that came too fast still waits for an answer), or out of time."""
+        frames = asyncio.create_task(self._frames(connection, caller, out))
+        gone = asyncio.create_task(connection.wait_closed())
+        done, pending = await asyncio.wait((frames, gone), timeout=self._settings.max_call_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        if frames in done:
+            frames.result()
+        elif not done:
             out.send(wire.disconnect(caller.uid))
             out.close(1000, "time limit")
 

@@ -18,6 +18,7 @@ from fusion.settings import Settings
 from fusion.wire.auth import SUBPROTOCOL, authorized, origin_allowed
 
 LIMIT = 8 * 1024 * 1024  # bytes; 85 s of float32 speech at 24 kHz
+FRAMES = 64  # taken ahead of the work on them: a client that sends a file and hangs up is seen to hang up
 FRAME_BYTES = 16 * 1024 * 1024  # largest frame taken: over four minutes of float32 audio at 16 kHz
 
 log = logging.getLogger("sockets")
@@ -88,8 +89,8 @@ def listen(settings: Settings, port: int, handler: Callable[[Any], Awaitable[Non
             return connection.respond(HTTPStatus.FORBIDDEN, "Pages of this origin may not connect; add it to CORS_ORIGINS\n")
         return None
 
-    return serve(handler, settings.host, port, process_request=check, max_size=FRAME_BYTES, compression=None, close_timeout=1,
-                 subprotocols=[SUBPROTOCOL], select_subprotocol=_bearer)
+    return serve(handler, settings.host, port, process_request=check, max_size=FRAME_BYTES, max_queue=FRAMES, compression=None,
+                 close_timeout=1, subprotocols=[SUBPROTOCOL], select_subprotocol=_bearer)
 
 
 def _bearer(connection: Any, offered: Sequence[str]) -> Any:

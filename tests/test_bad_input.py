@@ -137,6 +137,15 @@ async def test_one_that_vanishes_in_the_middle_of_a_word_is_forgotten(scripted_s
         await again.answered()
 
 
+async def test_one_that_hangs_up_before_the_answer_is_over_frees_its_line(start_server):
+    server = start_server(*SCRIPTED, "--max-callers=1", "--log-level=debug")
+    for _ in range(3):
+        async with Caller(server) as caller:  # raises when the line is still busy
+            await caller.speak(spoken("alpha forever"))
+            await caller.until(lambda: len(caller.sound) > 2)
+        await asyncio.to_thread(server.wait_for, lambda: "left" in server.log.splitlines()[-1], 10.0, "to let the caller go")
+
+
 async def test_one_name_is_one_caller(scripted_server, witness):
     async with connect(scripted_server.asr_url) as socket:
         await socket.send(json.dumps({"uid": witness.uid}))
