@@ -13,8 +13,7 @@ import logging
 import threading
 import time
 import uuid
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,10 @@ from fusion.engines import TTS, EngineError, load
 from fusion.messages import Cancel, Commit, Failed, Hangup, Hold, Joined, Ready, Resume, Sentence, Stage, Ticket
 from fusion.settings import Settings, engine_options
 from fusion.sockets import Outgoing, address_of, listen
+from fusion.speech import Listener, SayJob, SpeakJob, Speech, pair, resampled
 from fusion.wire import FrameError, WireError
 from fusion.wire import tts_socket as wire
-from fusion.wire.pcm import SPOKEN_RATE, encode
+from fusion.wire.pcm import SPOKEN_RATE
 from fusion.worker import Worker
 
 LEAD_S = 0.2  # how far ahead of real time a client may be: the longest that sound goes on after a Hold
@@ -37,61 +37,6 @@ SAY_LIMIT = 64 * 1024 * 1024  # bytes that may wait for a client that asked for 
 SAY_TEXTS = 100  # that may wait on one connection
 
 log = logging.getLogger("tts")
-
-
-@dataclass
-class Listener:
-    """A connection on 8888."""
-
-    id: str
-    out: Outgoing
-    name: wire.Name
-    address: str
-    texts: deque[SayJob] = field(default_factory=deque)  # asked for; the first is being said
-    said: int = 0  # samples made of the first
-
-    def audio(self, pcm: np.ndarray) -> None:
-        self.out.send(encode(pcm, self.name.audio_format))
-
-    def event(self, text: str) -> None:
-        if self.name.events:
-            self.out.send(text)
-
-
-@dataclass
-class Speech:
-    """What one call is being told."""
-
-    joined: Joined
-    playout: Playout[np.ndarray]
-    listener: Listener | None = None
-    committed: Ticket | None = None
-    waiting: list[Sentence] = field(default_factory=list)  # of a guess, beyond its first clause
-    started: Ticket | None = None
-    timer: asyncio.TimerHandle | None = None
-
-    def stale(self, ticket: Ticket) -> bool:
-        newest = self.playout.ticket
-        return newest is not None and ticket < newest
-
-
-@dataclass(frozen=True)
-class SpeakJob:
-    sentence: Sentence
-    voice: str
-    speed: float
-    silent: bool  # nobody listens: the text alone is the answer
-
-
-@dataclass(frozen=True)
-class SayJob:
-    """A text that a client of 8888 asked for: said sentence by sentence, so that callers need not wait for its end."""
-
-    listener: Listener
-    id: str | int | None
-    parts: tuple[str, ...]
-    voice: str
-    speed: float
 
 
 class Service:
@@ -117,7 +62,7 @@ class Service:
         speech = self.calls.get(message.call)
         if speech is None:
             self.calls[message.call] = Speech(message, Playout(SPOKEN_RATE, None if message.whole_replies else LEAD_S))
-            self._pair()
+            pair(self.calls.values(), self.listeners)
         else:
             speech.joined = message
 
@@ -283,7 +228,7 @@ class Service:
             raise WireError("this uid has a listener already; a caller is heard by one connection", name.uid)
         if listener not in self.listeners:
             self.listeners.append(listener)
-        self._pair()
+        pair(self.calls.values(), self.listeners)
 
     def leave(self, listener: Listener) -> None:
         if listener in self.listeners:
@@ -292,20 +237,6 @@ class Service:
         for speech in self.calls.values():
             if speech.listener is listener:
                 speech.listener = None
-
-    def _pair(self) -> None:
-        """Give each call its listener: by name; the nameless by address, in the order they came."""
-        taken = {id(speech.listener) for speech in self.calls.values() if speech.listener is not None}
-        for speech in self.calls.values():
-            if speech.listener is not None:
-                continue
-            for listener in self.listeners:
-                named = listener.name.uid == speech.joined.uid
-                nameless = not listener.name.uid and speech.joined.whole_replies and listener.address == speech.joined.address
-                if id(listener) not in taken and (named or nameless):
-                    speech.listener = listener
-                    taken.add(id(listener))
-                    break
 
     def say(self, listener: Listener, request: wire.Say) -> None:
         voice = request.voice or self.settings.tts_voice
@@ -332,18 +263,6 @@ def load_engine(settings: Settings) -> TTS:
             path = str(models.fetch(model, settings.cache, settings.sources))
     engine: TTS = load("tts", settings.tts_engine, model=path, voice=settings.tts_voice, **engine_options(settings.tts_option))
     return engine
-
-
-def resampled(pcm: np.ndarray, rate: int) -> np.ndarray:
-    """float32 [samples] at `rate`, a whole piece of speech, as [samples] at 24 kHz."""
-    if rate == SPOKEN_RATE or not len(pcm):
-        return pcm
-    from av import AudioFrame, AudioResampler
-
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(pcm[np.newaxis], np.float32), format="fltp", layout="mono")
-    frame.sample_rate = rate
-    resampler = AudioResampler(format="fltp", layout="mono", rate=SPOKEN_RATE)
-    return np.concatenate([part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))])
 
 
 class Door:
