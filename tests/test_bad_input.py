@@ -138,11 +138,12 @@ async def test_one_that_vanishes_in_the_middle_of_a_word_is_forgotten(scripted_s
 
 
 async def test_one_that_hangs_up_before_the_answer_is_over_frees_its_line(start_server):
-    server = start_server(*SCRIPTED, "--max-callers=1", "--log-level=debug")
-    for _ in range(3):
+    server = start_server(*SCRIPTED, "--max-callers=1", "--log-level=debug", "--llm-option=delay_s=4")  # a word: it thinks for a minute
+    for _ in range(2):
         async with Caller(server) as caller:  # raises when the line is still busy
-            await caller.speak(spoken("alpha forever"))
-            await caller.until(lambda: len(caller.sound) > 2)
+            quiet = np.zeros(4 * 16000, np.float32)  # so much at once that what follows the question waits for the answer
+            await caller.speak(np.concatenate((quiet, spoken("alpha beta gamma delta"), quiet)))
+            await caller.until(lambda: caller.of("turn"))
         await asyncio.to_thread(server.wait_for, lambda: "left" in server.log.splitlines()[-1], 10.0, "to let the caller go")
 
 
