@@ -8,6 +8,7 @@ instead, and everybody is told.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,7 +28,10 @@ log = logging.getLogger("llm")
 
 def load_embedded(settings: Settings) -> LLM:
     model = models.fallback_llm(settings) if settings.llm_engine != EMBEDDED else models.resolve(settings.llm_model, "llm", settings)
-    path = models.fetch(model, settings.cache, settings.sources)
+    try:
+        path = models.fetch(model, settings.cache, settings.sources)
+    except (models.ModelError, OSError) as error:  # in a turn, it ends that turn and not the process
+        raise EngineError(f"the embedded model cannot be had: {error}") from error
     options = engine_options(settings.llm_option) if settings.llm_engine == EMBEDDED else {}
     return load("llm", EMBEDDED, model=str(path), threads=models.cores(), **options)
 
@@ -38,6 +42,7 @@ class Thinker:
     def __init__(self, settings: Settings, tell: Any) -> None:
         self._settings, self._tell = settings, tell
         self._embedded: LLM | None = None
+        self._loading = threading.Lock()  # several replies may fail at once; the model is loaded once
         self._asleep_until, self._fell_back = 0.0, False
         self.chosen: LLM | None = None
         if settings.llm_engine == EMBEDDED:
@@ -54,9 +59,10 @@ class Thinker:
     def active(self) -> LLM:
         if self.chosen is not None and time.monotonic() >= self._asleep_until:
             return self.chosen
-        if self._embedded is None:
-            self._embedded = load_embedded(self._settings)
-        return self._embedded
+        with self._loading:
+            if self._embedded is None:
+                self._embedded = load_embedded(self._settings)
+            return self._embedded
 
     def reply(self, lines: Sequence[tuple[str, str]]) -> Iterator[str]:
         """Pieces of the answer. A server that fails before its first piece is replaced within the turn."""

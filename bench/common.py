@@ -76,7 +76,7 @@ def server(start: bool, flags: Sequence[str], asr_port: int, tts_port: int) -> I
     if not start:
         yield Server(f"ws://127.0.0.1:{asr_port}", f"ws://127.0.0.1:{tts_port}")
         return
-    asr_port, tts_port, http_port = _free_ports(3)
+    asr_port, tts_port, http_port = free_ports(3)
     ports = [f"--asr-port={asr_port}", f"--tts-port={tts_port}", f"--http-port={http_port}"]
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "main.py", *ports, *flags], cwd=ROOT)
@@ -97,7 +97,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(arguments[:at]), list(arguments[at + 1 :])
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,18 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.common import free_ports
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTED = tuple(f"--{stage}-engine=scripted" for stage in ("asr", "vad", "turn", "llm", "tts"))
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class Server:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-import threading
+import time
 
 import pytest
 from client import Caller
@@ -55,9 +55,10 @@ def test_a_cancelled_reply_stops(service):
     service.handle(ask("forever", call="b"))
     service._outbox.get(timeout=10)
     service.handle(Hangup("b"))
-    while any(thread.name.startswith("llm-") and service.worker.busy_since() for thread in threading.enumerate()):
-        pass  # ends only if the endless reply was closed
-    assert service.worker.busy_since() is None
+    deadline = time.monotonic() + 10
+    while service.worker.busy_since() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert service.worker.busy_since() is None  # the endless reply was closed
 
 
 def test_a_failure_ends_one_turn(service):
@@ -91,6 +92,15 @@ def test_a_server_that_fails_is_replaced_within_the_turn_and_asked_again_later()
     thinker._asleep_until, server.down = 0.0, False
     "".join(thinker.reply([("user", "alpha")]))
     assert len(told) == 2 and "again" in told[1].text
+
+
+def test_a_fall_back_that_cannot_be_had_ends_the_turn_and_not_the_process(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    thinker = Thinker(Settings(llm_engine="scripted"), lambda notice: None)
+    thinker._settings = Settings(llm_engine="openai", model_cache_dir=str(tmp_path / "file"))
+    thinker.chosen = Flaky(model="server")
+    with pytest.raises(EngineError, match="embedded model cannot be had"):
+        list(thinker.reply([("user", "alpha")]))
 
 
 async def test_an_unreachable_server_at_the_start_is_told_on_every_screen(start_server):
