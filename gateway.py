@@ -17,11 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fusion import process
-from fusion.messages import Notice, Ready, Stage
+from fusion.messages import Ready, Stage
 from fusion.settings import Settings, SettingsError, add_flags, from_command_line
 
 if TYPE_CHECKING:
@@ -83,13 +82,12 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
 async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
     started = time.monotonic()
     stages: dict[str, Stage] = {}
-    notices: dict[str, str] = {}
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
 
-    def tell(message: Any) -> None:
-        loop.call_soon_threadsafe(deliver, stages, notices, message)
+    def tell(stage: Stage) -> None:
+        loop.call_soon_threadsafe(stages.__setitem__, stage.name, stage)
 
     def read() -> None:
         with suppress(RuntimeError):  # the loop is closed: SIGTERM came before the last news
@@ -105,18 +103,6 @@ async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
         await serve(settings, stages, stopping, ready)
     finally:
         beats.cancel()
-
-
-def deliver(stages: dict[str, Stage], notices: dict[str, str], message: Stage | Notice) -> None:
-    """Bring the table up to date. A notice is its stage's note as long as main has none and the stage is not down."""
-    if isinstance(message, Notice):
-        notices[message.stage] = message.text
-        stage = stages.get(message.stage) or Stage(message.stage, "starting")
-    else:
-        stage = message
-        if stage.state == "down":
-            notices.pop(stage.name, None)
-    stages[stage.name] = replace(stage, note=stage.note or notices.get(stage.name, ""))
 
 
 async def serve(

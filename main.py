@@ -59,7 +59,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Hangup: ("llm", "tts"),
     Spoken: ("asr",),
     Failed: ("asr",),
-    Notice: ("asr", "gateway"),
+    Notice: ("asr",),
     Stage: ("asr", "llm", "tts", "gateway"),
 }
 
@@ -134,6 +134,7 @@ class Supervisor:
             else:
                 if isinstance(message, Notice):  # whoever comes later can read it from the stage
                     self.children[name].stage = replace(self.children[name].stage, note=message.text)
+                    self.route(self.children[name].stage)
                 self.route(message, name)
 
     def route(self, message: Any, source: str = "main") -> None:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import gateway
 from fusion.gateway import page
 from fusion.gateway.proxy import LARGEST_MESSAGE
-from fusion.messages import Beat, Notice, Ready, Stage
+from fusion.messages import Beat, Ready, Stage
 from fusion.settings import Settings, SettingsError
 
 SECRET = "open sesame"
@@ -313,16 +313,6 @@ async def test_the_page_is_told_no_keys():
 
 
 # --- a process ----------------------------------------------------------------------------------------
-
-
-def test_a_notice_is_the_note_of_its_stage_until_it_goes_down():
-    stages, notices = {}, {}
-    for message in (Notice("llm", "using the embedded model"), Stage("llm", "ready")):
-        gateway.deliver(stages, notices, message)
-    assert stages["llm"].note == "using the embedded model"
-    for message in (Stage("llm", "down", note="ended with code 1"), Stage("llm", "ready")):
-        gateway.deliver(stages, notices, message)
-    assert stages["llm"].note == ""
 
 
 @pytest.mark.parametrize("ask", ["inbox", "SIGTERM"])
