@@ -145,7 +145,8 @@ class Service:
             for pcm in () if not say and job.silent else self.engine.speak(speakable(text), self._voice(job.voice), job.speed):
                 if self.worker.stale(ticket):
                     return
-                self._loop.call_soon_threadsafe(self._made, ticket, job, resampled(pcm, self.engine.sample_rate))
+                if len(pcm):  # else it only asks whether somebody listens
+                    self._loop.call_soon_threadsafe(self._made, ticket, job, resampled(pcm, self.engine.sample_rate))
         except EngineError as error:
             self._loop.call_soon_threadsafe(self._broke, ticket, job, str(error))
             return

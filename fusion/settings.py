@@ -35,7 +35,7 @@ def _setting(default: Any, help: str, *, aliases: str = "", choices: str = "", l
 
 @dataclass(frozen=True)
 class Settings:
-    asr_engine: str = _setting("faster-whisper", "speech to text: faster-whisper, scripted (tests)")
+    asr_engine: str = _setting("faster-whisper", "speech to text: faster-whisper, tensorrt-whisper (NVIDIA GPU), scripted (tests)")
     asr_model: str = _setting("whisper-base", "model id (see `main.py models`) or a folder", aliases="WHISPER_MODEL WHISPER_PATH")
     asr_device: str = _setting("auto", "where it runs", aliases="DEVICE", choices="auto cpu cuda")
     asr_compute_type: str = _setting("auto", "auto = int8 on CPU, float16 on CUDA", aliases="COMPUTE_TYPE",
@@ -45,7 +45,8 @@ class Settings:
     vad_engine: str = _setting("silero", "speech detector: silero, scripted (tests)")
     vad_filter: bool = _setting(True, "false = transcribe silence too (callers that only transcribe)")
     turn_engine: str = _setting("smart-turn", "end-of-turn model: smart-turn, scripted (tests), none (silence alone)")
-    llm_engine: str = _setting("llama.cpp", "llama.cpp (in process), ollama, openai (any compatible server), scripted (tests)")
+    llm_engine: str = _setting("llama.cpp", "llama.cpp (in process), tensorrt-llm (NVIDIA GPU), ollama, openai (any compatible server), "
+                               "scripted (tests)")
     llm_model: str = _setting("auto", "model id, a .gguf file, or the server's model name; auto = chosen by cores and memory",
                               aliases="MODEL OLLAMA_MODEL OPENAI_MODEL")
     llm_url: str = _setting("", "base URL of the LLM server", aliases="OLLAMA_URL OPENAI_BASE_URL")
@@ -54,7 +55,7 @@ class Settings:
     llm_max_tokens: int = _setting(200, "longest reply, in tokens", low=1, high=4096)
     llm_temperature: float = _setting(0.4, "0 = always the likeliest word", low=0, high=2)
     instructions: str = _setting(INSTRUCTIONS, "what the assistant is told about itself", aliases="SYSTEM_PROMPT")
-    tts_engine: str = _setting("hibari", "text to speech: hibari, piper (optional extra, GPL), scripted (tests)")
+    tts_engine: str = _setting("hibari", "text to speech: hibari, piper (optional extra, GPL), whisperspeech (NVIDIA GPU), scripted (tests)")
     tts_voice: str = _setting("", "voice of the engine; empty = its default")
     tts_model: str = _setting("", "model id or file for the engine, where it needs one", aliases="PIPER_MODEL_PATH")
     tts_speed: float = _setting(1.0, "1 = normal pace", low=0.5, high=2.0)
@@ -69,6 +70,8 @@ class Settings:
     cors_origins: str = _setting("", "web origins that may call from other sites, comma separated; * = all")
     shared_secret: str = _setting("", "when set, every connection must carry it (Bearer header or ?token=)")
     model_cache_dir: str = _setting("~/.cache/whisperfusion", "where models are kept")
+    engines_dir: str = _setting("~/.cache/whisperfusion/engines", "where TensorRT engines are kept, a folder for each model")
+    cuda_arch: str = _setting("auto", "GPU architecture that TensorRT engines are built for, such as 8.9; auto = that of the first GPU")
     model_sources: str = _setting("packages,hub", "where models come from, in the order tried", choices="")
     log_level: str = _setting("info", "what to print", choices="debug info warning error")
     verbose: bool = _setting(False, "same as LOG_LEVEL=debug")
@@ -76,6 +79,10 @@ class Settings:
     @property
     def cache(self) -> Path:
         return Path(self.model_cache_dir).expanduser()
+
+    @property
+    def engines(self) -> Path:
+        return Path(self.engines_dir).expanduser()
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -109,7 +109,10 @@ class TTS(Protocol):
     voices: tuple[str, ...]  # the first is the default
 
     def speak(self, text: str, voice: str, speed: float) -> Iterator[np.ndarray]:
-        """Audio at `sample_rate`, in pieces as they are ready."""
+        """Audio at `sample_rate`, in pieces as they are ready.
+
+        An empty piece says "nothing yet": a chance to close, where a sentence takes long to make.
+        """
 
 
 class VADStream(Protocol):
@@ -134,17 +137,20 @@ class TurnModel(Protocol):
 TABLE: dict[str, dict[str, str]] = {
     "asr": {
         "faster-whisper": "fusion.engines.faster_whisper:FasterWhisper",
+        "tensorrt-whisper": "fusion.engines.tensorrt_whisper:TensorRTWhisper",
         "scripted": "fusion.engines.scripted:ScriptedASR",
     },
     "llm": {
         "llama.cpp": "fusion.engines.llama_cpp:LlamaCpp",
         "ollama": "fusion.engines.ollama:Ollama",
         "openai": "fusion.engines.openai:OpenAI",
+        "tensorrt-llm": "fusion.engines.tensorrt_llm:TensorRTLLM",
         "scripted": "fusion.engines.scripted:ScriptedLLM",
     },
     "tts": {
         "hibari": "fusion.engines.hibari:Hibari",
         "piper": "fusion.engines.piper:Piper",
+        "whisperspeech": "fusion.engines.whisperspeech:WhisperSpeech",
         "scripted": "fusion.engines.scripted:ScriptedTTS",
     },
     "vad": {

@@ -61,7 +61,7 @@ class HttpStreams:
 
         task = asyncio.run_coroutine_threadsafe(run(), self._loop)
         try:
-            yield from pulsing(found)
+            yield from pulsing(found, "")
         except GeneratorExit:
             task.cancel()
             raise

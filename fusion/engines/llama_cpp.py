@@ -78,7 +78,7 @@ class LlamaCpp:
             finally:
                 self._slots.release(slot)
 
-        yield from pieces(work)
+        yield from pieces(work, "")
 
     def _slot(self, lines: Lines, need: int, preparing: bool) -> Any:
         """Generator of "" that returns a slot."""

@@ -10,7 +10,11 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+Piece = TypeVar("Piece")
 
 PULSE_S = 0.1
 EXIT_S = 3.0  # how long the end of the process waits for each thread
@@ -18,52 +22,57 @@ EXIT_S = 3.0  # how long the end of the process waits for each thread
 _running: dict[threading.Thread, Callable[[], None]] = {}
 
 
-def pieces(work: Callable[[Callable[[str], bool]], None], stop: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """What `work(give)` gives, in order, with "" while it is silent; an exception out of `work` is raised here.
+def pieces(work: Callable[[Callable[[Piece], bool]], None], pulse: Piece, *, stop: Callable[[], None] = lambda: None,
+           pool: Executor | None = None) -> Iterator[Piece]:
+    """What `work(give)` gives, in order, with `pulse` while it is silent; an exception out of `work` is raised here.
 
     `give(piece)` returns True when nobody listens any more: then `work` shall return. Closing the iterator also
     calls `stop`, which must wake a `work` that waits. Nothing waits for the thread: it ends as soon as `work` does.
+    `pool` is for libraries that must be used from the thread that built them: one worker, the works take turns.
     """
-    found: SimpleQueue[str | None] = SimpleQueue()
+    found: SimpleQueue[Any] = SimpleQueue()
     failures: list[BaseException] = []
     closed = threading.Event()
 
-    def give(piece: str) -> bool:
+    def give(piece: Piece) -> bool:
         found.put(piece)
         return closed.is_set()
 
     def run() -> None:
+        thread = threading.current_thread()
+        _running[thread] = end
         try:
-            work(give)
+            if not closed.is_set():
+                work(give)
         except BaseException as error:  # every kind is raised again by the reader, where it belongs
             failures.append(error)
         finally:
             _running.pop(thread, None)
             found.put(None)
 
-    thread = threading.Thread(target=run, name="engine-stream", daemon=True)
-
     def end() -> None:
         closed.set()
         stop()
 
-    _running[thread] = end
-    thread.start()
+    if pool is not None:
+        pool.submit(run)
+    else:
+        threading.Thread(target=run, name="engine-stream", daemon=True).start()
     try:
-        yield from pulsing(found)
+        yield from pulsing(found, pulse)
     finally:
         end()
     if failures:
         raise failures[0]
 
 
-def pulsing(found: SimpleQueue[str | None]) -> Iterator[str]:
-    """What comes out of `found` up to None, and "" for every tenth of a second without anything."""
+def pulsing(found: SimpleQueue[Any], pulse: Piece) -> Iterator[Piece]:
+    """What comes out of `found` up to None, and `pulse` for every tenth of a second without anything."""
     while True:
         try:
             piece = found.get(timeout=PULSE_S)
         except Empty:
-            piece = ""
+            piece = pulse
         if piece is None:
             return
         yield piece
