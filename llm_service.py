@@ -13,14 +13,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fusion import models, process
+from fusion import models, process, trt_engines
 from fusion.core.text import Clauses
 from fusion.engines import LLM, EngineError, load
 from fusion.messages import Beat, Cancel, Failed, Generate, Hangup, Notice, Prepare, Ready, Sentence, Stage, Ticket
 from fusion.settings import Settings, engine_options
 from fusion.worker import Worker
 
-EMBEDDED = "llama.cpp"
+EMBEDDED, TENSORRT = "llama.cpp", "tensorrt-llm"
+LOCAL = (EMBEDDED, TENSORRT, "scripted")  # these fail for reasons that a smaller model does not cure: no fall-back
 RETRY_S = 30.0  # after a failure, how long the server is left alone before it is asked again
 
 log = logging.getLogger("llm")
@@ -48,9 +49,12 @@ class Thinker:
         if settings.llm_engine == EMBEDDED:
             self.chosen = load_embedded(settings)
             return
+        options = engine_options(settings.llm_option)
+        if settings.llm_engine == TENSORRT:
+            self.chosen = load("llm", TENSORRT, model=str(trt_engines.folder("llm", settings)), **options)
+            return
         try:
             model = "" if settings.llm_model == "auto" else settings.llm_model
-            options = engine_options(settings.llm_option)
             self.chosen = load("llm", settings.llm_engine, model=model, url=settings.llm_url, key=settings.llm_key, **options)
         except EngineError as error:
             self._fall_back(f"{settings.llm_engine} is not usable ({error})")
@@ -77,7 +81,7 @@ class Thinker:
                 return
             raise EngineError("the model gave an empty answer")
         except EngineError as error:
-            if started or engine is not self.chosen or self._settings.llm_engine in (EMBEDDED, "scripted"):
+            if started or engine is not self.chosen or self._settings.llm_engine in LOCAL:
                 raise
             self._fall_back(f"{self._settings.llm_engine} failed ({error})")
         yield from self._ask(self.active, lines)

@@ -63,7 +63,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Stage: ("asr", "llm", "tts", "gateway"),
 }
 
-LOAD_S = 180.0  # the slowest disk we have met needs 40 s for the largest default model
+LOAD_S = 600.0  # torch.compile warms up for minutes on a GPU; the slowest disk we have met needs 40 s for the largest default model
 SILENT_S = 15.0  # beats come every second
 STUCK_S = 120.0  # longest step of a job without a sign of life
 FIRST_DELAY_S, LAST_DELAY_S = 0.1, 30.0  # before a restart, doubling

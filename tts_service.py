@@ -258,7 +258,7 @@ class Service:
 
 
 def load_engine(settings: Settings) -> TTS:
-    path = ""
+    path = settings.tts_model if settings.tts_engine == "whisperspeech" else ""  # it knows its own names and files
     for model in models.needed(settings):
         if model.kind == "tts":
             path = str(models.fetch(model, settings.cache, settings.sources))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion import models, process
+from fusion import models, process, trt_engines
 from fusion.call.caller import Caller, check_voice
 from fusion.call.ear import Hearing
 from fusion.engines import ASROptions, EngineError, Utterance, VADStream, load
@@ -44,7 +44,9 @@ class Service:
         self.stages: dict[str, Stage] = {}
         self.callers: dict[str, Caller] = {}
         path = ""
-        if settings.asr_engine != "scripted":
+        if settings.asr_engine == "tensorrt-whisper":
+            path = str(trt_engines.folder("asr", settings))
+        elif settings.asr_engine != "scripted":
             path = str(models.fetch(models.resolve(settings.asr_model, "asr", settings), settings.cache, settings.sources))
         self.asr = load("asr", settings.asr_engine, model=path, device=settings.asr_device, compute_type=settings.asr_compute_type,
                         threads=1 if models.cores() <= 2 else min(4, models.cores() // 2), **engine_options(settings.asr_option))

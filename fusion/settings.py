@@ -55,7 +55,7 @@ class Settings:
     llm_max_tokens: int = _setting(200, "longest reply, in tokens", low=1, high=4096)
     llm_temperature: float = _setting(0.4, "0 = always the likeliest word", low=0, high=2)
     instructions: str = _setting(INSTRUCTIONS, "what the assistant is told about itself", aliases="SYSTEM_PROMPT")
-    tts_engine: str = _setting("hibari", "text to speech: hibari, piper (optional extra, GPL), whisperspeech (NVIDIA GPU), scripted (tests)")
+    tts_engine: str = _setting("hibari", "text to speech: hibari, piper (an extra, GPL), whisperspeech (NVIDIA GPU), scripted (tests)")
     tts_voice: str = _setting("", "voice of the engine; empty = its default")
     tts_model: str = _setting("", "model id or file for the engine, where it needs one", aliases="PIPER_MODEL_PATH")
     tts_speed: float = _setting(1.0, "1 = normal pace", low=0.5, high=2.0)

@@ -16,7 +16,8 @@ DEFAULT_WHISPER, DEFAULT_LLM = "small.en", "phi-3-mini-4k-instruct"
 # Spellings that people already have in their configuration -> folder.
 LLMS: dict[str, str] = {
     "auto": DEFAULT_LLM, "phi-3": DEFAULT_LLM, "phi-3-mini": DEFAULT_LLM, "microsoft/phi-3-mini-4k-instruct": DEFAULT_LLM,
-    "phi": "phi-2", "microsoft/phi-2": "phi-2", "dolphin": "dolphin-2_6-phi-2", "cognitivecomputations/dolphin-2_6-phi-2": "dolphin-2_6-phi-2",
+    "phi": "phi-2", "microsoft/phi-2": "phi-2",
+    "dolphin": "dolphin-2_6-phi-2", "cognitivecomputations/dolphin-2_6-phi-2": "dolphin-2_6-phi-2",
     "mistral": "openhermes-2.5-mistral-7b", "openhermes": "openhermes-2.5-mistral-7b",
     "teknium/openhermes-2.5-mistral-7b": "openhermes-2.5-mistral-7b",
     "mistralai/mistral-7b-instruct-v0.2": "mistral-7b-instruct-v0.2", "mistral-7b-instruct": "mistral-7b-instruct-v0.2",

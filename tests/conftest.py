@@ -12,11 +12,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from bench.common import free_ports
+from fusion import models, settings
+from fusion.engines import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTED = tuple(f"--{stage}-engine=scripted" for stage in ("asr", "vad", "turn", "llm", "tts"))
@@ -130,3 +136,33 @@ def recordings() -> dict[str, dict]:
     assert manifest.is_file(), f"no recordings in {folder}; set WHISPERFUSION_SPEECH to the folder with manifest.jsonl"
     entries = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     return {entry["file"]: {**entry, "path": folder / entry["file"]} for entry in entries}
+
+
+# --- engines that several contracts use, and models of the store
+
+
+@pytest.fixture(scope="session")
+def stored() -> Callable[[str, str], str]:
+    """The path of a model of the store, fetched if need be."""
+    chosen = settings.build({}, os.environ, {})
+    return lambda id, kind: str(models.fetch(models.resolve(id, kind, chosen), chosen.cache, chosen.sources))
+
+
+@pytest.fixture(scope="session")
+def sound(recordings) -> Callable[[str], np.ndarray]:
+    return lambda name: soundfile.read(recordings[name]["path"], dtype="float32")[0]
+
+
+@pytest.fixture(scope="session")
+def whisper(stored) -> Any:
+    return load("asr", "faster-whisper", model=stored("whisper-base", "asr"), device="cpu", compute_type="auto", threads=1)
+
+
+@pytest.fixture(scope="session")
+def whisper_english(stored) -> Any:
+    return load("asr", "faster-whisper", model=stored("whisper-tiny.en", "asr"), device="cpu", compute_type="auto", threads=1)
+
+
+@pytest.fixture(scope="session")
+def hibari() -> Any:
+    return load("tts", "hibari", model="", voice="")

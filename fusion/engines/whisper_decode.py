@@ -18,6 +18,7 @@ import numpy as np
 
 from fusion.engines import ASR_RATE, ASROptions, Segment, Word
 from fusion.engines.pcm import loudest
+from fusion.engines.whisper_utterance import Decoded
 
 MIN_CONTEXT_S = 8.0  # 6 s saves 35 ms and loses half a point of word error rate in short turns
 MAX_CONTEXT_S = 30.0  # the model has no positions beyond
@@ -31,14 +32,6 @@ TIME_STEP_S = 0.02  # between timestamp tokens
 
 
 Part = tuple[float, float, list[int]]  # start_s, end_s, text tokens
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Segments of one piece of audio, times from its start. `closed` are those whose end the model itself named."""
-
-    segments: tuple[Segment, ...] = ()
-    closed: int = 0
 
 
 @dataclass
@@ -69,7 +62,7 @@ class ShortContext:
         """The text of `pcm`, whose `encoded` form came from `encode`."""
         duration = len(pcm) / ASR_RATE
         tokenizer = self.tokenizer(language, options.task)
-        prompt = self._text_before(tokenizer, options) + list(tokenizer.sot_sequence)
+        prompt = text_before(tokenizer, options, PROMPT_TOKENS) + list(tokenizer.sot_sequence)
         result = self.whisper.model.generate(
             encoded, [prompt], beam_size=1, max_length=min(len(prompt) + int(TOKENS_PER_S * duration) + TOKENS_SPARE, 448),
             return_scores=True, return_no_speech_prob=True,
@@ -93,10 +86,6 @@ class ShortContext:
             self.tokenizers[key] = Tokenizer(self.whisper.hf_tokenizer, self.whisper.model.is_multilingual, task, language)
         return self.tokenizers[key]
 
-    def _text_before(self, tokenizer: Any, options: ASROptions) -> list[int]:
-        text = " ".join(filter(None, (options.hotwords.strip(), options.initial_prompt.strip())))
-        return [tokenizer.sot_prev, *tokenizer.encode(" " + text)[-PROMPT_TOKENS:]] if text else []
-
     def _words(self, encoded: Any, tokenizer: Any, parts: list[Part], duration: float) -> list[tuple[Word, ...]]:
         from faster_whisper.transcribe import merge_punctuations
 
@@ -116,6 +105,12 @@ class ShortContext:
                     words.append(Word(min(float(word["start"]), end), end, word["word"].strip(), float(word["probability"])))
             result.append(tuple(words))
         return result
+
+
+def text_before(tokenizer: Any, options: ASROptions, most: int) -> list[int]:
+    """The hot words and the prompt as what was said before, in at most `most` tokens and the one that opens them."""
+    text = " ".join(filter(None, (options.hotwords.strip(), options.initial_prompt.strip())))
+    return [tokenizer.sot_prev, *tokenizer.encode(" " + text)[-most:]] if text and most > 0 else []
 
 
 def split(tokens: Sequence[int], timestamp_begin: int, eot: int, duration: float) -> tuple[list[Part], int]:

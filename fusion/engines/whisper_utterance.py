@@ -1,0 +1,121 @@
+"""What every Whisper shares, whatever runs it: an utterance that grows, and what may be asked of the model.
+
+A live utterance is decoded again and again from its beginning, because Whisper has no streaming state. What keeps
+that affordable is a bounded buffer: when it is full, the text of its older part is settled and that audio is let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from fusion.engines import ASR_RATE, ASROptions, EngineError, Hypothesis, Segment
+from fusion.engines.pcm import checked
+
+BUFFER_S = 20.0  # more is decoded in pieces
+CUT_FROM_S = 8.0  # the first place to cut a full buffer
+CUT_MARGIN_S = 1.0  # the end of a full buffer may be in the middle of a word
+SURE = ((2.0, 0.9), (5.0, 0.5))  # a language is kept from this much audio (s) and this probability on
+TASKS = ("transcribe", "translate")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Segments of one piece of audio, times from its start. `closed` are those whose end the model itself named."""
+
+    segments: tuple[Segment, ...] = ()
+    closed: int = 0
+
+
+class Decoder(Protocol):
+    """One model, decoded a short piece at a time."""
+
+    def encode(self, pcm: np.ndarray) -> Any:
+        """Encoder output of at most 29 s of speech at 16 kHz."""
+
+    def language(self, encoded: Any) -> tuple[str, float]:
+        """The likeliest language and its probability."""
+
+    def decode(self, encoded: Any, pcm: np.ndarray, language: str, options: ASROptions) -> Decoded:
+        """The text of `pcm`, whose `encoded` form came from `encode`."""
+
+
+def fitting(options: ASROptions, languages: Sequence[str], multilingual: bool) -> ASROptions:
+    """`options` as the model can follow them; `EngineError` for a language or task that Whisper does not have."""
+    if options.task not in TASKS:
+        raise EngineError(f"task {options.task!r} is not known; allowed: {', '.join(TASKS)}")
+    if not multilingual:
+        return replace(options, language="en", task="transcribe")
+    language = options.language.lower() if options.language else None
+    if language is not None and language not in languages:
+        raise EngineError(f"language {options.language!r} is not known; allowed: {', '.join(sorted(languages))}")
+    return replace(options, language=language)
+
+
+class WhisperUtterance:
+    """One utterance of any length. `hear` costs one decode of at most `BUFFER_S`, and one more when the buffer is full."""
+
+    def __init__(self, decoder: Decoder, options: ASROptions) -> None:
+        self._decoder, self._options = decoder, options
+        self._buffer = np.zeros(0, np.float32)
+        self._buffer_start_s = 0.0
+        self._settled: list[Segment] = []
+        self._language, self._probability = options.language or "", 1.0 if options.language else 0.0
+        self._language_kept = options.language is not None
+        self._last = Hypothesis("", self._language, self._probability)
+
+    def hear(self, pcm: np.ndarray) -> Hypothesis:
+        pcm = checked(pcm)
+        if len(pcm):
+            self._buffer = np.concatenate((self._buffer, pcm))
+            while len(self._buffer) > BUFFER_S * ASR_RATE:
+                self._settle()
+            self._last = self._hypothesis(self._decode(self._buffer))
+        return self._last
+
+    def finish(self) -> Hypothesis:
+        return self._last
+
+    def _decode(self, pcm: np.ndarray) -> Decoded:
+        encoded = self._decoder.encode(pcm)
+        if not self._language_kept:
+            self._language, self._probability = self._decoder.language(encoded)
+            self._language_kept = any(len(pcm) >= s * ASR_RATE and self._probability >= p for s, p in SURE)
+        return self._decoder.decode(encoded, pcm, self._language, self._options)
+
+    def _settle(self) -> None:
+        """Fix the text of the buffer's older part and let its audio go; at a silence if the model names none."""
+        full = self._buffer[: int(BUFFER_S * ASR_RATE)]
+        decoded = self._decode(full)
+        ends = [s.end_s for s in decoded.segments[: decoded.closed] if CUT_FROM_S <= s.end_s <= BUFFER_S - CUT_MARGIN_S]
+        if ends:
+            cut_s = ends[-1]
+            kept = [s for s in decoded.segments if s.end_s <= cut_s]
+        else:
+            cut_s = quietest(full, CUT_FROM_S, BUFFER_S - CUT_MARGIN_S)
+            kept = list(self._decode(full[: int(cut_s * ASR_RATE)]).segments)
+        self._settled += [moved(s, self._buffer_start_s) for s in kept]
+        self._buffer = self._buffer[int(cut_s * ASR_RATE) :]
+        self._buffer_start_s += cut_s
+
+    def _hypothesis(self, decoded: Decoded) -> Hypothesis:
+        segments = (*self._settled, *(moved(s, self._buffer_start_s) for s in decoded.segments))
+        text = " ".join(s.text for s in segments if s.text)
+        return Hypothesis(text, self._language, self._probability, tuple(s for s in segments if s.text))
+
+
+def quietest(pcm: np.ndarray, from_s: float, to_s: float) -> float:
+    """The middle, in seconds, of the quietest 0.2 s of `pcm` between two times."""
+    step = ASR_RATE // 50
+    part = np.square(pcm[int(from_s * ASR_RATE) : int(to_s * ASR_RATE)])
+    energy = part[: len(part) // step * step].reshape(-1, step).sum(axis=1)
+    smooth = np.convolve(energy, np.ones(10), mode="valid")
+    return from_s + (int(smooth.argmin()) + 5) * 0.02
+
+
+def moved(segment: Segment, by_s: float) -> Segment:
+    words = tuple(replace(w, start_s=w.start_s + by_s, end_s=w.end_s + by_s) for w in segment.words)
+    return replace(segment, start_s=segment.start_s + by_s, end_s=segment.end_s + by_s, words=words)

@@ -1,0 +1,187 @@
+"""One contract for all engines that recognise speech, with the real models of the store; then what is special about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import fake_gpu
+import numpy as np
+import pytest
+import whisper_on_fakes
+from engine_checks import BAD_AUDIO, ENGLISH, SECOND, errors, words
+
+from fusion.engines import ASROptions, EngineError, Hypothesis, load
+from fusion.engines.scripted import tone_speech
+from fusion.engines.whisper_decode import repeats, split
+
+
+@dataclass
+class Ear:
+    engine: Any
+    clips: list[tuple[str, np.ndarray]]  # what is said, and its sound
+
+
+@pytest.fixture
+def tensorrt(stored, tmp_path) -> Iterator[Any]:
+    """The engine's own code over the recorded signatures, with the real model's arithmetic behind them."""
+    with fake_gpu.installed("tensorrt_llm", "torch") as gpu:
+        whisper_on_fakes.Behaviour(gpu)
+        path = whisper_on_fakes.folder(tmp_path / "whisper-tiny.en", stored("whisper-tiny.en", "asr"))
+        yield load("asr", "tensorrt-whisper", model=str(path))
+
+
+TIMED = ("scripted", "whisper", "whisper_english")
+
+
+@pytest.fixture(params=[*TIMED, "tensorrt"])
+def ear(request, recordings, sound) -> Ear:
+    if request.param == "scripted":
+        texts = ["the birch canoe slid on the smooth planks", "what is natural language processing?"]
+        return Ear(load("asr", "scripted", model="", device="cpu"), [(t, np.pad(tone_speech(t), (4000, 8000))) for t in texts])
+    names = ["harvard-sb-birch.flac", "riva-nlp.flac"]
+    return Ear(request.getfixturevalue(request.param), [(recordings[name]["text"], sound(name)) for name in names])
+
+
+def in_steps(utterance: Any, pcm: np.ndarray, step_s: float = 1.0) -> Iterator[Hypothesis]:
+    for at in range(0, len(pcm), int(step_s * SECOND)):
+        yield utterance.hear(pcm[at : at + int(step_s * SECOND)])
+
+
+def test_hypotheses_grow_to_what_was_said(ear):
+    for said, pcm in ear.clips:
+        utterance = ear.engine.begin(ENGLISH)
+        partial = list(in_steps(utterance, pcm))
+        last = utterance.finish()
+        assert errors(said, last.text) == 0
+        assert last.language == "en"
+        counts = [len(words(h.text)) for h in partial]
+        assert counts[0] < counts[-1] == len(words(last.text))
+        assert all(0 <= s.start_s <= s.end_s <= len(pcm) / SECOND + 0.05 for s in last.segments)
+
+
+def test_utterances_do_not_mix(ear):
+    utterances = [(said, ear.engine.begin(ENGLISH), list(np.array_split(pcm, 4))) for said, pcm in ear.clips]
+    for step in range(4):
+        for _, utterance, parts in utterances:
+            utterance.hear(parts[step])
+    assert all(errors(said, utterance.finish().text) == 0 for said, utterance, _ in utterances)
+
+
+def test_several_threads_hear_their_own(ear):
+    def hear(clip: tuple[str, np.ndarray]) -> int:
+        utterance = ear.engine.begin(ENGLISH)
+        utterance.hear(clip[1])
+        return errors(clip[0], utterance.finish().text)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(hear, ear.clips * 2)) == [0] * 4
+
+
+def test_whole_files_come_in_segments(ear):
+    (said, pcm), (said_then, pcm_then) = ear.clips
+    segments = list(ear.engine.transcribe(np.concatenate((pcm, np.zeros(SECOND, np.float32), pcm_then)), ENGLISH))
+    assert errors(f"{said} {said_then}", " ".join(s.text for s in segments)) == 0
+    assert segments[-1].end_s > len(pcm) / SECOND + 1
+
+
+@pytest.mark.parametrize("ear", TIMED, indirect=True)
+def test_words_have_times(ear):
+    said, pcm = ear.clips[0]
+    utterance = ear.engine.begin(ASROptions(language="en", word_timestamps=True))
+    utterance.hear(pcm)
+    timed = [word for segment in utterance.finish().segments for word in segment.words]
+    assert words(" ".join(word.text for word in timed)) == words(said)
+    times = [t for word in timed for t in (word.start_s, word.end_s)]
+    assert times == sorted(times)
+    assert times[-1] <= len(pcm) / SECOND + 0.05
+
+
+def test_silence_says_nothing(ear):
+    utterance = ear.engine.begin(ENGLISH)
+    assert utterance.finish().text == ""
+    assert utterance.hear(np.zeros(0, np.float32)).text == ""
+    assert utterance.hear(np.zeros(SECOND, np.float32)).text == ""
+    assert list(ear.engine.transcribe(np.zeros(0, np.float32), ENGLISH)) == []
+
+
+@pytest.mark.parametrize("bad", BAD_AUDIO)
+def test_bad_audio_is_refused_and_forgotten(ear, bad):
+    said, pcm = ear.clips[0]
+    utterance = ear.engine.begin(ENGLISH)
+    with pytest.raises(EngineError):
+        utterance.hear(BAD_AUDIO[bad])
+    with pytest.raises(EngineError):
+        list(ear.engine.transcribe(BAD_AUDIO[bad], ENGLISH))
+    utterance.hear(pcm)
+    assert errors(said, utterance.finish().text) == 0
+
+
+def test_short_context_hears_people(whisper, recordings, sound):
+    wrong = total = 0
+    for name, clip in recordings.items():
+        if clip["lang"] == "en" and not name.startswith("libri-") and clip["duration_s"] < 20:
+            wrong += errors(clip["text"], whisper.begin(ENGLISH).hear(sound(name)).text)
+            total += len(words(clip["text"]))
+    assert wrong / total <= 0.08  # 0.043 when measured
+
+
+def test_long_utterance_loses_and_doubles_nothing(whisper, recordings, sound):
+    name = "moonshine-two-cities.flac"  # 44 s: the buffer is cut twice
+    utterance = whisper.begin(ENGLISH)
+    hypotheses = list(in_steps(utterance, sound(name), 11.0))
+    last = utterance.finish()
+    assert errors(recordings[name]["text"], last.text) / len(words(recordings[name]["text"])) <= 0.06
+    assert errors(last.text, whisper.begin(ENGLISH).hear(sound(name)).text) <= 6  # all at once
+    starts = [segment.start_s for segment in last.segments]
+    assert starts == sorted(starts)
+    assert [s.text for s in hypotheses[2].segments[:3]] == [s.text for s in last.segments[:3]]  # settled
+
+
+def test_noise_is_no_speech(whisper):
+    hiss = np.random.default_rng(1).standard_normal(3 * SECOND).astype(np.float32)
+    hum = np.sin(np.arange(3 * SECOND) * 2 * np.pi * 50 / SECOND).astype(np.float32)
+    assert [whisper.begin(ENGLISH).hear(noise).text for noise in (0.01 * hiss, 0.1 * hiss, 0.1 * hum)] == ["", "", ""]
+
+
+@pytest.mark.parametrize(("name", "language"), [("pv-de-cheetah.flac", "de"), ("az-zh-weather.flac", "zh")])
+def test_language_is_detected(whisper, recordings, sound, name, language):
+    heard = whisper.begin(ASROptions()).hear(sound(name))
+    assert heard.language == language
+    assert heard.language_probability > 0.9
+    assert recordings[name]["text"][:2] in heard.text
+
+
+def test_languages_are_checked(whisper, whisper_english, sound):
+    with pytest.raises(EngineError, match=r"xx.*allowed.*de, .*en"):
+        whisper.begin(ASROptions(language="xx"))
+    with pytest.raises(EngineError, match="translate"):
+        whisper.begin(ASROptions(task="dance"))
+    heard = whisper_english.begin(ASROptions(language="de", task="translate")).hear(sound("kyutai-dog-or-cat.flac"))
+    assert (words(heard.text), heard.language) == (words("should I get a dog or a cat"), "en")
+
+
+def test_prompt_sets_the_spelling(whisper, sound):
+    prompted = ASROptions(language="en", initial_prompt="RIVA-NLP, NATURAL LANGUAGE PROCESSING, SHOUTED.")
+    assert "NATURAL LANGUAGE PROCESSING" in whisper.begin(prompted).hear(sound("riva-nlp.flac")).text
+
+
+def test_missing_and_damaged_whisper(tmp_path):
+    with pytest.raises(EngineError, match="ASR_MODEL"):
+        load("asr", "faster-whisper", model=str(tmp_path))
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(EngineError, match="ASR_MODEL"):
+        load("asr", "faster-whisper", model=str(tmp_path), device="cpu")
+
+
+def test_tokens_become_parts():
+    stamp, eot = 1000, 900
+    at = lambda seconds: stamp + round(seconds / 0.02)  # noqa: E731
+    assert split([at(0), 1, 2, at(1), at(1.2), 3, at(2), at(2), 4], stamp, eot, 5.0) == ([(0, 1, [1, 2]), (1.2, 2, [3]), (2, 5, [4])], 2)
+    assert split([at(0), 1, at(4.9), at(4.9), 2], stamp, eot, 5.0)[0] == [(0, 4.9, [1])]  # what follows the end is invented
+    looping = [at(0), *range(1, 9), *range(1, 9), 50]
+    assert split(looping, stamp, eot, 5.0)[0] == [(0, 5, list(range(1, 9)))]
+    assert not repeats([1, 2, 3, 4, 5, 9, 1, 2, 3, 4, 5])

@@ -1,0 +1,226 @@
+"""One contract for all language models, in process and on servers; then what is special about each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from engine_checks import eventually
+from fake_llm_server import FakeLLMServer
+
+from fusion.engines import EngineError, load
+from fusion.engines.llama_cpp import fitting, tokens_of
+from fusion.engines.llama_slots import Slots
+
+
+@pytest.fixture(scope="session")
+def llm_server() -> Iterator[FakeLLMServer]:
+    server = FakeLLMServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def llama(stored) -> Any:
+    return load("llm", "llama.cpp", model=stored("qwen2.5-coder-0.5b", "llm"), threads=2)
+
+
+@pytest.fixture(scope="session")
+def ollama(llm_server) -> Any:
+    return load("llm", "ollama", model="echo", url=llm_server.url, key="")
+
+
+@pytest.fixture(scope="session")
+def openai(llm_server) -> Any:
+    return load("llm", "openai", model="small", url=llm_server.url, key="secret")
+
+
+@pytest.fixture(scope="session")
+def scripted_llm() -> Any:
+    return load("llm", "scripted", model="", url="", key="", threads=2)
+
+
+@pytest.fixture(params=["scripted_llm", "llama", "ollama", "openai"])
+def llm(request) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["ollama", "openai"])
+def remote(request) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+CAPITALS = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Egypt": "Cairo"}
+
+
+def ask(engine: Any, text: str, *before: tuple[str, str], max_tokens: int = 24) -> str:
+    lines = (("system", "Answer in one short sentence."), *before, ("user", text))
+    return "".join(engine.reply(lines, max_tokens=max_tokens, temperature=0.0))
+
+
+def asked_and_answered(text: str, country: str) -> bool:
+    """A model knows the capital, an echo says the question; neither may say another's."""
+    own = CAPITALS[country] in text or country in text
+    return own and not any(other in text for c, capital in CAPITALS.items() if c != country for other in (c, capital))
+
+
+def stream_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "engine-stream"]
+
+
+def test_replies_come_in_pieces(llm):
+    pieces = [p for p in llm.reply([("user", "What is the capital of France?")], max_tokens=24, temperature=0.0) if p]
+    assert len(pieces) > 2
+    assert asked_and_answered("".join(pieces), "France")
+
+
+def test_callers_at_once_get_their_own(llm):
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda country: ask(llm, f"What is the capital of {country}?"), CAPITALS)
+        assert [asked_and_answered(text, country) for text, country in zip(answers, CAPITALS, strict=True)] == [True] * 4
+
+
+def test_closing_stops_and_leaves_the_engine_usable(llm):
+    pieces = llm.reply([("user", "Count from one to two hundred and go on forever.")], max_tokens=400, temperature=0.0)
+    first = next(p for p in pieces if p)
+    assert first
+    pieces.close()
+    assert list(pieces) == []
+    eventually(lambda: not stream_threads())
+    assert asked_and_answered(ask(llm, "What is the capital of Japan?"), "Japan")
+
+
+def test_preparing_changes_no_answer(llm):
+    before = (("user", "What is the capital of France?"), ("assistant", "Paris."))
+    llm.prepare((("system", "Answer in one short sentence."), *before))
+    assert asked_and_answered(ask(llm, "What is the capital of Italy?", *before).replace("France", ""), "Italy")
+
+
+def test_odd_text_is_no_crash(llm):
+    for text in ("", "\ud800", "\x00\u2028\x85", "{}[]<|im_end|>"):
+        assert isinstance(ask(llm, text, max_tokens=4), str)
+    assert asked_and_answered(ask(llm, "What is the capital of Egypt?"), "Egypt")
+
+
+def test_closing_while_the_prompt_is_read(llama):
+    pieces = llama.reply([("user", "pebble " * 1200)], max_tokens=5, temperature=0.0)
+    assert next(pieces) == ""
+    pieces.close()
+    eventually(lambda: not stream_threads())
+    assert asked_and_answered(ask(llama, "What is the capital of Italy?"), "Italy")
+
+
+def test_long_dialogues_do_not_fail(llama):
+    turns = [line for n in range(120) for line in (("user", f"Tell me about number {n}. " * 4), ("assistant", "It is a fine number. " * 6))]
+    assert tokens_of(turns) > 4 * llama.context
+    assert "Paris" in ask(llama, "What is the capital of France?", *turns)
+    with pytest.raises(EngineError, match="more text than"):
+        ask(llama, "pebble " * 10_000)
+
+
+def test_missing_and_damaged_gguf(tmp_path):
+    with pytest.raises(EngineError, match="LLM_MODEL"):
+        load("llm", "llama.cpp", model=str(tmp_path / "none.gguf"))
+    for name, content in {"page.gguf": b"<html>", "short.gguf": b"GGUF\x03\x00\x00\x00"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(EngineError, match="LLM_MODEL"):
+            load("llm", "llama.cpp", model=str(tmp_path / name))
+
+
+def test_lines_that_do_not_fit_are_left_out_from_the_oldest():
+    turns = [line for n in range(50) for line in (("user", f"question {n:02} " + "x" * 90), ("assistant", "y" * 60))]
+    lines = [("system", "be kind"), *turns, ("user", "newest")]
+    kept = fitting(lines, 600)
+    assert tokens_of(kept) <= 600
+    assert kept[0] == lines[0]
+    assert list(kept[1:]) == lines[-len(kept) + 1 :]
+    assert kept[1][0] == "user"
+    assert fitting(lines, 100_000) == lines
+    # The next turns start with the same lines, so what was read stays read.
+    assert fitting([*lines, ("assistant", "z"), ("user", "and?")], 600)[1] == kept[1]
+    assert list(fitting([("user", "x" * 9000)], 100)) == [("user", "x" * 9000)]
+
+
+def test_a_dialogue_keeps_its_slot():
+    head, slots = ("system", "You are kind. " * 20), Slots(3, 1000)
+
+    def use(*texts: str) -> int:
+        slot = slots.take((head, *(("user", text) for text in texts)), 10, waited_s=0.0)
+        assert slot is not None
+        slots.release(slot)
+        return slot.id
+
+    assert [use("my name is Ann"), use("I like trains"), use("what is rain")] == [0, 1, 2]
+    assert use("I like trains", "and ships") == 1
+    assert use("my name is Ann", "I am nine") == 0
+    assert use("something else") == 2  # unused for longest
+
+
+def test_a_slot_is_waited_for_only_where_it_pays():
+    lines, slots = (("system", "kind"), ("user", "what is the")), Slots(2, 1000)
+    running = slots.take(lines, 600, 0.0)
+    longer = (lines[0], ("user", "what is the time"))
+    assert slots.take(longer, 100, waited_s=0.0) is None  # an older guess of the same words: it ends soon
+    other = slots.take(longer, 100, waited_s=1.0)
+    assert other is not None and other is not running
+    slots.release(other)
+    assert slots.take((("user", "apples"),), 500, waited_s=9.0) is None  # no memory left for so much
+    slots.release(running)
+    assert slots.take((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
+
+
+@pytest.mark.parametrize(("word", "reason"), [("explode", "on fire"), ("halfway", "runner went away"), ("cut", "broke off")])
+def test_servers_that_fail_are_reported(remote, word, reason):
+    with pytest.raises(EngineError, match=reason):
+        ask(remote, word)
+    assert ask(remote, "alpha beta") == "You said alpha beta."
+
+
+def test_scripted_failures(scripted_llm):
+    for word in ("explode", "halfway"):
+        with pytest.raises(EngineError):
+            ask(scripted_llm, word)
+    assert ask(scripted_llm, "recall", ("assistant", "Paris.")) == "I said: Paris."
+
+
+@pytest.mark.parametrize("word", ["silent", "forever"])
+def test_closing_reaches_the_server(remote, llm_server, word):
+    pieces = remote.reply([("user", word)], max_tokens=5, temperature=0.0)
+    assert next(pieces) == ("" if word == "silent" else "You")
+    pieces.close()
+    assert llm_server.gone.acquire(timeout=10)
+
+
+def test_what_servers_are_sent(ollama, openai, llm_server):
+    ask(ollama, "alpha", ("user", "hi"), ("assistant", "hello"), max_tokens=7)
+    sent = llm_server.requests[-1]
+    assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant", "user"]
+    assert (sent["model"], sent["options"]) == ("echo:latest", {"num_predict": 7, "temperature": 0.0})
+    ask(openai, "alpha", max_tokens=7)
+    sent = llm_server.requests[-1]
+    assert (sent["model"], sent["max_tokens"], sent["temperature"], sent["stream"]) == ("small", 7, 0.0, True)
+
+
+def test_openai_adapts_to_newer_models(llm_server):
+    engine = load("llm", "openai", model="small", url=f"{llm_server.url}/v1/", key="")
+    assert ask(engine, "fussy") == "You said fussy."
+    count = len(llm_server.requests)
+    assert ask(engine, "fussy again") == "You said fussy again."
+    assert len(llm_server.requests) == count + 1  # it remembers
+    assert llm_server.requests[-1]["max_completion_tokens"] == 24
+
+
+def test_wrong_servers_and_models(llm_server):
+    for name in ("ollama", "openai"):
+        with pytest.raises(EngineError, match=r"does not answer.*LLM_URL"):
+            load("llm", name, model="echo", url="http://127.0.0.1:1", key="")
+        with pytest.raises(EngineError, match=r"nonsuch.*echo:latest, small"):
+            load("llm", name, model="nonsuch", url=llm_server.url, key="")
+    assert load("llm", "ollama", model="", url=llm_server.url.removeprefix("http://"), key="").model == "echo:latest"
+    with pytest.raises(EngineError, match="LLM_MODEL"):
+        load("llm", "openai", model="", url=llm_server.url, key="")
+    hidden = load("llm", "openai", model="any", url=f"{llm_server.url}/other", key="")  # no list of models there
+    assert hidden.model == "any"
