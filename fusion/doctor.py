@@ -20,16 +20,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion import engines, machine, models
+from fusion import engines, machine, models, trt_engines
 from fusion.model_table import Model
-from fusion.settings import Settings
+from fusion.settings import Settings, engine_options
 
 LLM_SERVER_PATIENCE_S = 2.0
 OTHER_MEMORY = 1_300_000_000  # bytes for everything beside the language model
 
 # Package of each engine; who chose another engine needs another package.
 ENGINE_PACKAGES = {"faster-whisper": ("faster-whisper", "ctranslate2"), "llama.cpp": ("xllamacpp",), "hibari": ("hibari-tts",),
-                   "piper": ("piper-tts",), "silero": ("faster-whisper", "onnxruntime"), "smart-turn": ("onnxruntime",)}
+                   "tensorrt-whisper": ("tensorrt_llm", "torch", "faster-whisper"), "tensorrt-llm": ("tensorrt_llm", "tokenizers"),
+                   "whisperspeech": ("whisperspeech", "torch", "torchaudio", "webdataset"), "piper": ("piper-tts",),
+                   "silero": ("faster-whisper", "onnxruntime"), "smart-turn": ("onnxruntime",)}
+GPU_PACKAGES = ("tensorrt_llm", "torch", "torchaudio", "whisperspeech", "webdataset")  # their versions only fit together in the image
 COMMON_PACKAGES = ("websockets", "fastapi", "uvicorn", "httpx", "numpy", "av", "huggingface-hub", "filelock", "tqdm", "pip")
 
 
@@ -100,14 +103,18 @@ def check_gpu(settings: Settings) -> Finding:
 
 def check_python(settings: Settings) -> Iterator[Finding]:
     yield good(f"Python {platform.python_version()} ({sys.executable})")
-    chosen = (settings.asr_engine, settings.llm_engine, settings.tts_engine, settings.vad_engine, settings.turn_engine)
+    engines_of = [(getattr(settings, f"{kind}_engine"), getattr(settings, f"{kind}_option")) for kind in ("asr", "llm", "tts")]
+    # With the option `python` an engine has an interpreter of its own, whose packages are not seen from here.
+    chosen = [engine for engine, options in engines_of if "python" not in engine_options(options)]
+    chosen += [settings.vad_engine, settings.turn_engine]
     wanted = dict.fromkeys((*COMMON_PACKAGES, *(name for engine in chosen for name in ENGINE_PACKAGES.get(engine, ()))))
     found: list[str] = []
     for name in wanted:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            yield Finding("bad", f"the package {name} is not installed", f"{sys.executable} -m pip install {name}")
+            advice = "run the GPU image: docs/gpu.md" if name in GPU_PACKAGES else f"{sys.executable} -m pip install {name}"
+            yield Finding("bad", f"the package {name} is not installed", advice)
     yield good(", ".join(found))
 
 
@@ -170,7 +177,20 @@ def check_engines(settings: Settings) -> Iterator[Finding]:
         yield good(f"{kind}: {name}" + (f", {model}" if model else "") + why)
 
 
+def check_tensorrt(settings: Settings) -> Iterator[Finding]:
+    """Whether the engines are built; whether they load shows only on their GPU."""
+    for kind, engine in (("asr", settings.asr_engine), ("llm", settings.llm_engine)):
+        if engine.startswith("tensorrt-"):
+            folder = trt_engines.folder(kind, settings)
+            if any(folder.glob("*.engine")):
+                yield good(f"{kind}: TensorRT engine in {folder}")
+            else:
+                yield Finding("bad", f"{kind}: there is no TensorRT engine in {folder}",
+                              "docker/scripts/build-models.sh builds what the settings ask for; the container does it at its start")
+
+
 def check_models(settings: Settings) -> Iterator[Finding]:
+    yield from check_tensorrt(settings)
     try:
         wanted = models.needed(settings)
     except models.ModelError as error:

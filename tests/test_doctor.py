@@ -55,6 +55,22 @@ def test_missing_models_are_a_note_when_a_source_has_them_and_bad_when_none_has(
     assert unknown.level == "bad" and "Did you mean whisper-base" in unknown.text
 
 
+def test_gpu_engines_are_looked_for_where_they_are_built(chosen, tmp_path):
+    asked = chosen(llm_engine="tensorrt-llm", llm_model="phi-3-mini", engines_dir=str(tmp_path))
+    [missing] = doctor.check_models(asked)
+    assert (missing.level, "phi-3-mini-4k-instruct" in missing.text, "build-models.sh" in missing.advice) == ("bad", True, True)
+    [package] = [found for found in doctor.check_python(asked) if "tensorrt_llm" in found.text]
+    assert "docs/gpu.md" in package.advice
+    (tmp_path / "phi-3-mini-4k-instruct").mkdir()
+    (tmp_path / "phi-3-mini-4k-instruct" / "rank0.engine").write_bytes(b"plan")
+    assert [found.level for found in doctor.check_models(asked)] == ["good"]
+
+
+def test_packages_of_another_interpreter_are_not_looked_for(chosen):
+    asked = chosen(tts_engine="whisperspeech", tts_option="python=/opt/tts/bin/python")
+    assert all(found.level == "good" for found in doctor.check_python(asked))
+
+
 def test_own_models_are_here(chosen, tmp_path):
     (tmp_path / "own.gguf").write_bytes(b"GGUF")
     [finding] = doctor.check_models(chosen(llm_engine="llama.cpp", llm_model=str(tmp_path / "own.gguf")))
