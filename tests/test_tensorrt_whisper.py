@@ -106,11 +106,17 @@ def test_words_come_without_times(english, sound):
 
 def test_a_failure_on_the_gpu_ends_one_turn(english, behaviour, recordings, sound):
     utterance = english.begin(ENGLISH)
-    behaviour.broken = "CUDA error: an illegal memory access was encountered"
-    with pytest.raises(EngineError, match="illegal memory access"):
+    behaviour.broken = "CUDA out of memory"
+    with pytest.raises(EngineError, match="out of memory"):
         utterance.hear(sound("riva-nlp.flac"))
     behaviour.broken = ""
     assert errors(recordings["riva-nlp.flac"]["text"], english.begin(ENGLISH).hear(sound("riva-nlp.flac")).text) == 0
+
+
+def test_an_error_that_cuda_keeps_ends_the_process(english, behaviour, sound):
+    behaviour.broken = "CUDA error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="illegal memory access"):  # main starts another
+        english.begin(ENGLISH).hear(sound("riva-nlp.flac"))
 
 
 # --- starting ----------------------------------------------------------------------------------------

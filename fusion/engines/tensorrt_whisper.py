@@ -207,11 +207,14 @@ class Sessions:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One thread at a time, on the engines' own stream; what the libraries below raise becomes an `EngineError`."""
+        """One thread at a time, on the engines' own stream. What the libraries below raise becomes an `EngineError`, but for
+        CUDA's own errors: those stay until the process ends, and only a new one can hear again."""
         with self._lock, self._torch.cuda.stream(self._stream):
             try:
                 yield
             except (RuntimeError, ValueError, AssertionError) as error:
+                if "CUDA error" in str(error):
+                    raise
                 raise EngineError(f"the recognizer failed on the GPU ({type(error).__name__}: {error}); say it again") from error
 
     def _tokenizer(self, language: str, task: str) -> Any:
