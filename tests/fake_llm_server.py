@@ -27,7 +27,8 @@ MODELS = ("echo:latest", "small")
 
 
 class FakeLLMServer:
-    def __init__(self) -> None:
+    def __init__(self, models: tuple[str, ...] = MODELS) -> None:
+        self.models = models
         self.requests: list[dict[str, Any]] = []
         self.gone = threading.Semaphore(0)
         fake = self
@@ -54,9 +55,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/api/tags":
-            self._json(200, {"models": [{"name": name} for name in MODELS]})
+            self._json(200, {"models": [{"name": name} for name in self.server_script.models]})
         elif self.path == "/v1/models":
-            self._json(200, {"object": "list", "data": [{"id": name} for name in MODELS]})
+            data = [{"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": name, "max_model_len": 4096}
+                    for name in self.server_script.models]
+            self._json(200, {"object": "list", "data": data})
         else:
             self._json(404, {"error": "no such path"})
 

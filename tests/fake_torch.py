@@ -312,8 +312,9 @@ def modules() -> dict[str, ModuleType]:
         module.__spec__ = ModuleSpec(module.__name__, None, is_package=module is torch)
     vars(torch).update(
         DTYPES | {alias: DTYPES[name] for alias, name in ALIASES.items()},
-        __version__="2.2.2+fake", dtype=dtype, device=device, Tensor=Tensor, Size=Size, tensor=tensor, as_tensor=tensor, from_numpy=from_numpy,
-        zeros=filled(0), ones=filled(1), empty=filled(0), full=full, cat=cat, inference_mode=Mode, no_grad=Mode, cuda=cuda,
+        __version__="2.2.2+fake", dtype=dtype, device=device, Tensor=Tensor, Size=Size, tensor=tensor, as_tensor=tensor,
+        from_numpy=from_numpy, zeros=filled(0), ones=filled(1), empty=filled(0),
+        full=full, cat=cat, inference_mode=Mode, no_grad=Mode, cuda=cuda,
     )
     vars(cuda).update(
         Stream=Stream, stream=in_stream, current_stream=current_stream, set_stream=set_stream, synchronize=lambda *_: None,

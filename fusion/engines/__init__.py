@@ -164,11 +164,16 @@ TABLE: dict[str, dict[str, str]] = {
 }
 
 
-def load(kind: str, name: str, **options: Any) -> Any:
+def load(kind: str, name: str, *, python: str = "", **options: Any) -> Any:
     """Build the engine `name` of `kind` ("asr", "llm", "tts", "vad", "turn").
 
-    Looks in `TABLE`, then in the entry-point group `whisperfusion.<kind>` of installed packages.
+    Looks in `TABLE`, then in the entry-point group `whisperfusion.<kind>` of installed packages. `python` is the path
+    of another interpreter, with libraries of its own, to run an engine of the first three kinds in.
     """
+    if python:
+        from fusion.engines.isolated import isolated
+
+        return isolated(kind, name, python, options)
     target = TABLE[kind].get(name)
     if target is not None:
         module, _, attribute = target.partition(":")

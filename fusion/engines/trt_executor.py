@@ -1,0 +1,166 @@
+"""TensorRT-LLM's Executor: all callers in one batch that changes with every token, each closable on its own.
+
+Facts that shape this: `await_responses` hands out what is ready for any request, so exactly one thread reads and
+sorts by id; it releases the interpreter's lock, enqueueing and cancelling do not, but are short. A cancelled
+request still answers once more, with its last result, one step later: what comes until then goes unread.
+By default the Executor takes 90 % of the free GPU memory for its cache; here other models live on the same GPU.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import Any
+
+from fusion.engines import EngineError
+from fusion.engines.pump import pulsing
+from fusion.engines.trt_folder import EngineFolder, load_error
+
+READ_S = 0.2  # how long the reader waits at a time: only bounds how soon it notices that the engine is closed
+EXIT_S = 3.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Of one reply. `top_k` 1 is greedy, and then nothing else counts."""
+
+    stop_ids: list[int]  # the first is the end token
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_k: int = 1
+    top_p: float = 0.0
+    seed: int = 0
+
+
+@dataclass
+class Waiting:
+    """One reply: what was found for it; None ends it. Once its caller has gone, nobody reads this any more."""
+
+    found: SimpleQueue[list[int] | None] = field(default_factory=SimpleQueue)
+    error: str = ""
+
+
+class ExecutorRunner:
+    """`kv_fraction` is the share of the GPU memory that is free after loading; the cache of `parallel` full dialogues bounds it too."""
+
+    def __init__(self, folder: EngineFolder, parallel: int, kv_fraction: float) -> None:
+        from tensorrt_llm.bindings import executor
+
+        self._api = executor
+        self.parallel = min(parallel, folder.max_batch_size)
+        blocks = -(-folder.max_seq_len // folder.tokens_per_block)
+        cache = executor.KvCacheConfig(enable_block_reuse=folder.reuses, max_tokens=self.parallel * blocks * folder.tokens_per_block,
+                                       free_gpu_memory_fraction=kv_fraction)
+        try:
+            self._executor = executor.Executor(str(folder.path), executor.ModelType.DECODER_ONLY,
+                                               executor.ExecutorConfig(max_beam_width=1, kv_cache_config=cache))
+        except Exception as error:
+            raise load_error(folder.path, error) from error
+        self._changed = threading.Condition()
+        self._waiting: dict[int, Waiting] = {}
+        self._failure: Exception | None = None
+        self._closed = False
+        self._reader = threading.Thread(target=self._read, name="trt-executor", daemon=True)
+        self._reader.start()
+        atexit.register(self.close)
+
+    def generate(self, ids: list[int], sampling: Sampling) -> Iterator[list[int]]:
+        """New tokens as they come, [] while there are none. Closing it cancels the request."""
+        id, waiting = self._enqueue(self._request(ids, sampling))
+        try:
+            yield from pulsing(waiting.found, [])
+        finally:
+            self._leave(id)
+        if waiting.error:
+            raise EngineError(waiting.error)
+
+    def close(self) -> None:
+        """Cancels what is running and ends the engine; the process would otherwise be killed inside of it."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            running = list(self._waiting)
+            self._changed.notify_all()
+        self._reader.join(EXIT_S)
+        if self._failure is None:
+            for id in running:
+                self._executor.cancel_request(id)
+            self._executor.shutdown()
+        self._end_all("the language model has been stopped")
+
+    def _request(self, ids: list[int], sampling: Sampling) -> Any:
+        end, *others = sampling.stop_ids
+        if sampling.top_k == 1:
+            chosen = self._api.SamplingConfig(beam_width=1, top_k=1)
+        else:  # without a seed of its own each request would get the same, and the same answer
+            chosen = self._api.SamplingConfig(beam_width=1, top_k=sampling.top_k, top_p=sampling.top_p,
+                                              temperature=sampling.temperature, random_seed=sampling.seed)
+        return self._api.Request(input_token_ids=ids, max_new_tokens=sampling.max_new_tokens, streaming=True, sampling_config=chosen,
+                                 end_id=end, pad_id=end, stop_words=[[id] for id in others] or None)
+
+    def _enqueue(self, request: Any) -> tuple[int, Waiting]:
+        with self._changed:  # the reader may be given the first token before the id is known here
+            if self._failure is not None:  # not an EngineError: only a new process gets the GPU back
+                raise RuntimeError(f"the TensorRT engine broke down earlier: {self._failure!r}") from self._failure
+            if self._closed:
+                raise EngineError("the language model has been stopped")
+            try:
+                id = self._executor.enqueue_request(request)
+            except Exception as error:
+                raise EngineError(f"the TensorRT engine refused the request: {error}") from error
+            waiting = self._waiting[id] = Waiting()
+            self._changed.notify_all()
+            return id, waiting
+
+    def _leave(self, id: int) -> None:
+        """It stays known until its last response has come, for that is read by nobody else."""
+        with self._changed:
+            if id in self._waiting and not self._closed and self._failure is None:
+                self._executor.cancel_request(id)
+
+    def _read(self) -> None:
+        """The one reader."""
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed or self._waiting)
+                    if self._closed:
+                        return
+                for response in self._executor.await_responses(timedelta(seconds=READ_S)):
+                    self._sort(response)
+        except Exception as error:  # nobody may wait for a reader that is gone
+            log.exception("the TensorRT engine broke down")
+            with self._changed:
+                self._failure = error
+            self._end_all(f"the TensorRT engine broke down ({error}); it will be started again")
+
+    def _sort(self, response: Any) -> None:
+        failed = response.has_error()
+        result = None if failed else response.result
+        with self._changed:
+            waiting = self._waiting.get(response.request_id)
+            if waiting is None:
+                return
+            if failed or result.is_final:
+                del self._waiting[response.request_id]
+        if failed:
+            waiting.error = f"the TensorRT engine could not answer: {response.error_msg}"
+        elif result.output_token_ids and result.output_token_ids[0]:
+            waiting.found.put(list(result.output_token_ids[0]))
+        if failed or result.is_final:
+            waiting.found.put(None)
+
+    def _end_all(self, reason: str) -> None:
+        with self._changed:
+            ended, self._waiting = list(self._waiting.values()), {}
+        for waiting in ended:
+            waiting.error = reason
+            waiting.found.put(None)

@@ -1,0 +1,79 @@
+"""What an engine folder says about itself, checked before anything heavy is loaded.
+
+An engine cannot be downloaded and does not travel: it fits one model, one version of TensorRT-LLM and one GPU
+architecture. So whatever is wrong with a folder, the answer is to build it again, and every error says how.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fusion.engines import EngineError
+
+VERSION = "0.10.0"
+
+
+@dataclass(frozen=True)
+class EngineFolder:
+    """The limits are those of the build; tokens. `paged`: in-flight batching is possible. `reuses`: prompt prefixes can be reused."""
+
+    path: Path
+    architecture: str
+    max_input_len: int
+    max_output_len: int
+    max_batch_size: int
+    tokens_per_block: int
+    paged: bool
+    reuses: bool
+
+    @property
+    def max_seq_len(self) -> int:
+        return self.max_input_len + self.max_output_len
+
+
+def how_to_build(path: Path) -> str:
+    name = path.name
+    script = "build-mistral.sh" if "mistral" in name.lower() else "build-phi.sh" if "phi" in name.lower() else "build-models.sh"
+    argument = f" {name}" if script != "build-models.sh" else ""
+    return f"build it on this machine with docker/scripts/{script}{argument}"
+
+
+def read_folder(model: str) -> EngineFolder:
+    """The folder `model`; EngineError names the path that is missing and the script that makes it."""
+    path = Path(model)
+    needed = [path, *(path / name for name in ("config.json", "rank0.engine", "tokenizer.json"))]
+    missing = next((one for one in needed if not one.exists()), None)
+    if missing is not None:
+        raise EngineError(f"there is no TensorRT engine of {path.name}: {missing} is missing; {how_to_build(path)}")
+    try:
+        return from_config(path, json.loads((path / "config.json").read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineError(f"{path / 'config.json'} is not the description of an engine ({error!r}); {how_to_build(path)}") from error
+
+
+def from_config(path: Path, config: dict[str, Any]) -> EngineFolder:
+    version = config.get("version")
+    if version != VERSION:
+        raise EngineError(f"the engine in {path} was built with TensorRT-LLM {version or 'of an unknown version'}, and this is {VERSION}: "
+                          f"delete the folder and {how_to_build(path)}")
+    build = config["build_config"]
+    plugins = build["plugin_config"]
+    return EngineFolder(
+        path, config["pretrained_config"]["architecture"], int(build["max_input_len"]), int(build["max_output_len"]),
+        int(build["max_batch_size"]), int(plugins.get("tokens_per_block", 64)),
+        paged=bool(plugins["paged_kv_cache"] and plugins["remove_input_padding"] and plugins["gpt_attention_plugin"]),
+        reuses=bool(plugins.get("use_paged_context_fmha")),
+    )
+
+
+def load_error(path: Path, error: Exception) -> EngineError:
+    """What to tell a person when TensorRT refuses the engine in `path`."""
+    text = str(error).strip() or repr(error)
+    if "out of memory" in text.lower() or "cudamalloc" in text.lower():
+        return EngineError(f"there is not enough free GPU memory for {path.name} ({text}): stop other programs on the GPU, or choose a "
+                           "smaller model with LLM_MODEL or fewer callers with LLM_OPTION=parallel=2; docs/gpu.md has a table")
+    return EngineError(f"the engine in {path} cannot be loaded ({text}). An engine fits one GPU architecture and one TensorRT version: "
+                       f"delete the folder and {how_to_build(path)}")
