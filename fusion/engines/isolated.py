@@ -54,7 +54,7 @@ class Keeper:
         if program is None:
             raise EngineError(f"python={python} is no program that can be run; give the path of an interpreter, such as /opt/x/bin/python")
         self._who, self._program = f"{name} in {program}", program
-        self._load = wire.Load(kind, name, options, logging.getLogger().getEffectiveLevel())
+        self._load = wire.Load(kind, name, options, log_levels())
         wire.encode(self._load)  # options that cannot travel are told to who gave them
         self._changed = threading.Condition()
         self._child: Child | None = None
@@ -175,6 +175,8 @@ class Keeper:
 
     def _ready(self, child: Child, message: wire.Ready) -> None:
         with self._changed:
+            if self.attributes:
+                log.info("%s is back", self._who)
             self.attributes = {name: tuple(v) if isinstance(v, list) else v for name, v in message.attributes.items()}
             self._child = child
             self._changed.notify_all()
@@ -185,6 +187,12 @@ def timer(limit_s: float, child: Child, why: str) -> threading.Timer:
     started.daemon = True
     started.start()
     return started
+
+
+def log_levels() -> dict[str, int]:
+    """What is logged here is what shall be logged there: some libraries have been told to be quiet."""
+    named = logging.root.manager.loggerDict.items()
+    return {"": logging.root.level, **{name: one.level for name, one in named if isinstance(one, logging.Logger) and one.level}}
 
 
 # --- the engines --------------------------------------------------------------------------------------------------

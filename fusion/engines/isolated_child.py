@@ -76,7 +76,9 @@ class Far:
                 os._exit(0)
 
     def _load(self, request: wire.Load) -> None:
-        logging.basicConfig(level=request.log_level, format=FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
+        logging.basicConfig(format=FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
+        for name, level in request.log_levels.items():
+            logging.getLogger(name).setLevel(level)
         try:
             import numpy  # noqa: F401 - audio is numpy's on both sides; without it nothing works
 

@@ -95,7 +95,7 @@ class Child:
         with self._lock:
             call = Call(next(self._ids))
             if any(c.closed_at is not None and time.monotonic() - c.closed_at > STUCK_S for c in self._calls.values()):
-                str(f"it did not stop within {STUCK_S:g} s")
+                self.kill(f"it did not stop within {STUCK_S:g} s")
             if self._why:
                 raise EngineError(self._obituary())
             self._calls[call.id] = call

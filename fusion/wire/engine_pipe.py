@@ -52,7 +52,7 @@ class Load:
     kind: str
     name: str
     options: dict[str, Any]
-    log_level: int
+    log_levels: dict[str, Any]  # of loggers by name; "" is the root
 
 
 @dataclass(frozen=True)
