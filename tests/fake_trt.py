@@ -9,6 +9,7 @@ library where the signatures say nothing: types, limits of the engine, and which
 | silent | nothing at all, until cancelled |
 | explode | an error for this request only |
 | breakdown | the engine breaks down for everybody |
+| (no question) | nothing but the end: so the engine tries its longest dialogue when it is loaded |
 | anything else | "You said <question>." |
 """
 
@@ -77,6 +78,7 @@ class Machine:
     answer: str = "You said {question}."
     prompts: list[str] = field(default_factory=list)
     rooms: list[int] = field(default_factory=list)  # tokens that were asked for, for each prompt
+    tried: list[tuple[int, int]] = field(default_factory=list)  # lengths of prompts without a question, and their room
     live: dict[int, Live] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
@@ -104,10 +106,13 @@ class Machine:
         assert len(ids) <= self.config["max_input_len"]
         assert len(ids) + room <= self.config["max_input_len"] + self.config["max_output_len"]
         prompt = self.tokenizer.decode(ids, skip_special_tokens=False)
+        asked = re.findall(QUESTIONS[self.template], prompt, re.DOTALL)
+        if not asked:
+            self.tried.append((len(ids), room))
+            return Live("", [self.end], room)
+        question = asked[-1].rpartition("\n\n")[2].strip()  # Mistral reads its instructions before it
         self.prompts.append(prompt)
         self.rooms.append(room)
-        asked = re.findall(QUESTIONS[self.template], prompt, re.DOTALL)[-1]
-        question = asked.rpartition("\n\n")[2].strip()  # Mistral reads its instructions before it
         text = " ha" * 5000 if "forever" in question else self.answer.format(question=question.rstrip("?."))
         return Live(question, [*self.tokens(text), self.end], room)
 
@@ -144,8 +149,9 @@ def behave_as_executor(m: Machine) -> None:
     def enqueue(this: Any, request: Any) -> int:
         with m.changed:
             assert not m.closed
-            id = 100 + len(m.prompts)
-            m.live[id] = m.begin(request.input_token_ids, request.max_new_tokens)
+            one = m.begin(request.input_token_ids, request.max_new_tokens)
+            id = 99 + len(m.prompts)
+            m.live[id] = one
             assert request.streaming and request.end_id == m.end
             m.changed.notify_all()
             return id

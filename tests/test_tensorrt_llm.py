@@ -17,12 +17,20 @@ import pytest
 from engine_checks import eventually
 from fake_trt import EXECUTOR, FOLDERS, Machine, machine, write_folder
 
+import fusion.engines.tensorrt_llm
 from fusion.engines import EngineError, load
 from fusion.engines.trt_folder import load_error
 from fusion.engines.trt_runner import stop_words
 
 CAPITALS = ("France", "Italy", "Japan", "Egypt")
 GENERATE = "tensorrt_llm.runtime.ModelRunner.generate"
+
+
+PER_REPLY = (f"{EXECUTOR}.Request", f"{EXECUTOR}.SamplingConfig", f"{EXECUTOR}.Executor.cancel_request", GENERATE)
+
+
+def m_busy(m: Machine) -> bool:
+    return any(not one.cancelled for one in m.live.values())
 
 
 @pytest.fixture
@@ -37,12 +45,14 @@ def build(tmp_path) -> Iterator[Callable[..., tuple[Any, Machine]]]:
         open_ones.append(context)
         llm = load("llm", "tensorrt-llm", model=str(path), **(engine or {}))
         open_ones.append(llm)
+        eventually(lambda: not m_busy(made))
+        made.gpu.calls[:] = [call for call in made.gpu.calls if call.name not in PER_REPLY]  # those of the first try
         return llm, made
 
     yield make
     for one in reversed(open_ones):
         if hasattr(one, "_runner"):
-            getattr(one._runner, "close", lambda: None)()
+            one._runner.close()
         else:
             one.__exit__(None, None, None)
 
@@ -151,6 +161,33 @@ def test_loading_is_told(build, caplog):
         llm, _ = build("phi-2")
     assert "Loaded LLM TensorRT Engine" in [record.message for record in caplog.records]
     assert (llm.model, llm.device, llm.parallel) == ("phi-2", "cuda", 8)
+
+
+@pytest.mark.parametrize("runner", ["executor", "session"])
+def test_the_longest_dialogue_is_tried_at_the_start(build, runner):
+    _, m = build(engine={"runner": runner}, folder={"max_input_len": 200, "max_output_len": 30})
+    assert m.tried == [(200, 30)]
+
+
+@pytest.mark.parametrize("answer", ["an error", "nothing"])
+def test_no_room_for_one_dialogue_is_found_at_the_start(tmp_path, monkeypatch, answer):
+    folder = write_folder(tmp_path, "phi-3")
+    monkeypatch.setattr(fusion.engines.tensorrt_llm, "TRIES", 2)
+    with machine("phi-3", folder) as m:
+        name = f"{EXECUTOR}.Executor.await_responses"
+
+        @m.gpu.on(name)
+        def read(this: Any, timeout: Any) -> list[Any]:
+            from tensorrt_llm.bindings import executor
+
+            if answer == "nothing":
+                return []
+            m.live.clear()
+            return [executor.Response(request_id=99, error_msg="no free block")]
+
+        with pytest.raises(EngineError, match=r"one dialogue of 400 tokens.*no .*kv_fraction"):
+            load("llm", "tensorrt-llm", model=str(folder))
+        eventually(lambda: m.closed)  # another engine may be chosen instead, and needs the GPU
 
 
 # --- stops of each model -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from fusion.engines import EngineError
@@ -22,6 +23,7 @@ from fusion.engines.trt_runner import SessionRunner
 
 TOP_K, TOP_P = 40, 0.95  # of sampling; the usual ones of local chat servers
 RUNNERS = ("executor", "session")
+TRIES = 600  # pulses, a minute: how long the first token of the first dialogue may take
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class TensorRTLLM:
         self._prompts = Prompts(self._tokenizer, chosen, folder.max_input_len, in_steps=self._reuses)
         self._runner = load_runner(folder, runner, parallel, kv_fraction)
         self.parallel = self._runner.parallel
+        self._try_longest(folder)
         log.info("Loaded LLM TensorRT Engine")
 
     def reply(self, lines: Lines, *, max_tokens: int, temperature: float) -> Iterator[str]:
@@ -72,6 +75,22 @@ class TensorRTLLM:
             lines = (*lines, ("user", ""))
         for _ in self._runner.generate(self._prompts.ids(lines), self._sampling(1, 0.0)):
             continue
+
+    def _try_longest(self, folder: EngineFolder) -> None:
+        """A dialogue of full length up to the first token of its answer: kernels are loaded now and not in the first turn, and a
+        cache that has no room for one dialogue is found now and not in a long one."""
+        ids = self._prompts.stop_ids[:1] * folder.max_input_len
+        tokens = self._runner.generate(ids, self._sampling(self._longest, 0.0))
+        try:
+            if all(not new for new in islice(tokens, TRIES)) and next(tokens, None) is not None:
+                raise EngineError("no answer")
+        except EngineError as error:
+            self._runner.close()  # another engine may be chosen instead, and needs the GPU
+            raise EngineError(f"{self.model} cannot hold one dialogue of {folder.max_seq_len} tokens on this GPU ({error}): raise "
+                              "LLM_OPTION=kv_fraction=0.6, stop other programs on the GPU, or choose a smaller model; docs/gpu.md has a "
+                              "table") from error
+        finally:
+            tokens.close()  # type: ignore[attr-defined]
 
     def _sampling(self, max_new_tokens: int, temperature: float) -> Sampling:
         stop_ids = self._prompts.stop_ids

@@ -93,7 +93,9 @@ class ExecutorRunner:
         if self._failure is None:
             for id in running:
                 self._executor.cancel_request(id)
-            self._executor.shutdown()
+            ending = threading.Thread(target=self._executor.shutdown, name="trt-shutdown", daemon=True)
+            ending.start()  # it waits for requests that run, and one that never got its turn may be among them
+            ending.join(EXIT_S)
         self._end_all("the language model has been stopped")
 
     def _request(self, ids: list[int], sampling: Sampling) -> Any:

@@ -46,6 +46,11 @@ class SessionRunner:
 
         return pieces(work, [], pool=self._owner)
 
+    def close(self) -> None:
+        """Gives the GPU back, as soon as nothing runs any more."""
+        self._owner.submit(vars(self).pop, "_runner", None)
+        self._owner.shutdown(wait=False)
+
     def _steps(self, ids: list[int], sampling: Sampling) -> Iterator[list[int]]:
         torch, end = self._torch, sampling.stop_ids[0]
         config = self._sampling_config(
