@@ -33,6 +33,8 @@ ENGINE_PACKAGES = {"faster-whisper": ("faster-whisper", "ctranslate2"), "llama.c
                    "whisperspeech": ("whisperspeech", "torch", "torchaudio", "webdataset"), "piper": ("piper-tts",),
                    "silero": ("faster-whisper", "onnxruntime"), "smart-turn": ("onnxruntime",)}
 GPU_PACKAGES = ("tensorrt_llm", "torch", "torchaudio", "whisperspeech", "webdataset")  # their versions only fit together in the image
+# Native libraries of the chosen engines: what is installed may still not load, for lack of a library of the system.
+NATIVE = {"xllamacpp": "xllamacpp", "ctranslate2": "ctranslate2", "onnxruntime": "onnxruntime", "av": "av"}
 COMMON_PACKAGES = ("websockets", "fastapi", "uvicorn", "httpx", "numpy", "av", "huggingface-hub", "filelock", "tqdm", "pip")
 
 
@@ -112,10 +114,22 @@ def check_python(settings: Settings) -> Iterator[Finding]:
     for name in wanted:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
+            yield from check_loads(name)
         except importlib.metadata.PackageNotFoundError:
             advice = "run the GPU image: docs/gpu.md" if name in GPU_PACKAGES else f"{sys.executable} -m pip install {name}"
             yield Finding("bad", f"the package {name} is not installed", advice)
     yield good(", ".join(found))
+
+
+def check_loads(package: str) -> Iterator[Finding]:
+    """Tried in a process of its own: a native library that does not fit can end it."""
+    if package not in NATIVE:
+        return
+    tried = subprocess.run([sys.executable, "-c", f"import {NATIVE[package]}"], capture_output=True, text=True, timeout=60, check=False)
+    if tried.returncode:
+        why = (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]
+        advice = "apt-get install libgomp1" if "libgomp" in why else f"{sys.executable} -m pip install --force-reinstall {package}"
+        yield Finding("bad", f"the package {package} is installed and does not load ({why})", advice)
 
 
 # --- ports ----------------------------------------------------------------------------------------------

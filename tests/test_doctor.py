@@ -71,6 +71,13 @@ def test_packages_of_another_interpreter_are_not_looked_for(chosen):
     assert all(found.level == "good" for found in doctor.check_python(asked))
 
 
+def test_a_library_that_does_not_load_is_told(chosen, tmp_path, monkeypatch):
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    [bad] = [found for found in doctor.check_python(chosen(llm_engine="llama.cpp")) if found.level == "bad"]
+    assert "does not load" in bad.text and "libgomp1" in bad.advice
+
+
 def test_own_models_are_here(chosen, tmp_path):
     (tmp_path / "own.gguf").write_bytes(b"GGUF")
     [finding] = doctor.check_models(chosen(llm_engine="llama.cpp", llm_model=str(tmp_path / "own.gguf")))
