@@ -1,15 +1,19 @@
-# make run: install what is missing, fetch the models, start. make test: everything that can be tested here.
+# make run: install what is missing, fetch the models, start. make test: everything that can be tested without the GPU packages.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint types talk doctor bench clean
+.PHONY: run test test-gpu-stack lint types talk doctor bench clean
 
 run: $(VENV)/installed
 	@exec $(BIN)/python main.py
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
+
+# The GPU image's Python packages, as far as they can be had without NVIDIA's index, and what can be tested with them: 6 GB, Python 3.10.
+test-gpu-stack:
+	bash tests/gpu_stack/run.sh
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -37,4 +41,4 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out
+	rm -rf $(VENV) .venv-gpu .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out

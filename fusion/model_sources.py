@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -180,9 +181,18 @@ def from_hub(model: Model, staging: Path, progress: bool) -> Path:
                 got = hf_hub_download(model.hub.repo, path, revision=model.hub.revision, local_dir=staging / "hub-download",
                                       etag_timeout=HUB_PATIENCE_S)
                 os.replace(got, target)
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, *_network_errors()) as error:
         raise SourceError(f"{model.hub.repo} on {constants.ENDPOINT}: {' '.join(str(error).split())[:400]}") from error
     return folder
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What the HTTP library below huggingface-hub raises: requests up to 0.36 (the GPU image; an OSError), then httpx, then httpx2."""
+    errors: list[type[Exception]] = []
+    for library, name in (("httpx", "HTTPError"), ("httpx2", "HTTPError"), ("requests", "RequestException")):
+        with suppress(ImportError):
+            errors.append(getattr(importlib.import_module(library), name))
+    return tuple(errors)
 
 
 def _matching(hub: Hub, listed: list[str]) -> tuple[str, ...]:

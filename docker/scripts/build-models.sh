@@ -39,6 +39,7 @@ export HF_HOME TORCH_HOME
 
 fetch_whisperspeech() {
   local entry repository file
+  [ -n "$CHECK" ] || mkdir -p -- "$MODEL_CACHE_DIR/speechbrain" # the image links ~/.cache/speechbrain here
   for entry in "${WHISPERSPEECH[@]}"; do
     read -r repository file <<<"$entry"
     if compgen -G "$HF_HOME/hub/models--${repository/\//--}/snapshots/*/$file" >/dev/null; then continue; fi

@@ -48,7 +48,7 @@ rm -f -- "$DONE"
 step "1 environment"
 if [ ! -x "$PYTHON" ]; then run uv venv --python "$VENV_PYTHON" "$VENV"; fi
 "$PYTHON" "$SCRIPTS/installed.py" python "$VENV_PYTHON"
-printf '%s\n' pip wheel 'setuptools<81' >"$LISTS/1" # setuptools 81 removed pkg_resources, which some of these packages still import
+printf '%s\n' pip wheel 'setuptools<81' >"$LISTS/1" # mpi4py 3.1 does not build with 81, and some packages import pkg_resources, gone in 82
 install "$LISTS/1"
 check between setuptools 40 81
 
