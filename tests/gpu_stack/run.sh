@@ -7,8 +7,9 @@ venv=${GPU_VENV:-.venv-gpu}
 
 # TensorRT-LLM 0.10.0 exists for Python 3.10 alone. A name on the PATH may be a shim that runs nothing, so it is tried.
 find_python() {
-  local candidate
-  for candidate in "${PYTHON310:-}" python3.10 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.10*/bin/python3.10; do
+  local candidate pyenv
+  pyenv=$(dirname "$(dirname "$(command -v pyenv || echo "$HOME/.pyenv/bin/pyenv")")")
+  for candidate in "${PYTHON310:-}" python3.10 "${PYENV_ROOT:-$pyenv}"/versions/3.10*/bin/python3.10; do
     if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null; then
       echo "$candidate"
       return
