@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from fusion.wire import WireError
 
 if TYPE_CHECKING:  # an interpreter without numpy must be able to say so through this pipe
-    import numpy as np
+    from numpy.typing import NDArray
 
 WINDOW = 32  # pieces of one call that may be on their way
 MAGIC = b"WFE1"
@@ -67,7 +67,7 @@ class Call:
     id: int
     method: str
     arguments: dict[str, Any]
-    pcm: np.ndarray | None = None
+    pcm: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Cancel:
 class Piece:
     id: int
     value: Any = None
-    pcm: np.ndarray | None = None
+    pcm: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -192,14 +192,14 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
-def _array(described: Any, samples: bytearray) -> np.ndarray:
+def _array(described: Any, samples: bytearray) -> NDArray[Any]:
     """The samples as an array that an engine may write to."""
     import numpy as np
 
     try:
         name, shape = described
         if math.prod(shape) * SAMPLES[name] == len(samples) and len(shape) <= 2 and min(shape) >= 0:
-            array: np.ndarray = np.frombuffer(samples, np.dtype(name)).reshape(shape)
+            array: NDArray[Any] = np.frombuffer(samples, np.dtype(name)).reshape(shape)
             return array
     except (KeyError, TypeError, ValueError):
         pass
