@@ -22,6 +22,7 @@ import numpy as np
 
 from fusion.engines import ASR_RATE, ASROptions, EngineError, Segment
 from fusion.engines.pcm import checked, loudest
+from fusion.engines.trt_folder import how_to_build, load_error
 from fusion.engines.whisper_decode import SILENCE_RMS, TOKENS_PER_S, TOKENS_SPARE, split, text_before
 from fusion.engines.whisper_utterance import BUFFER_S, Decoded, WhisperUtterance, fitting, moved, quietest
 
@@ -71,9 +72,7 @@ def check(folder: Path) -> None:
     """`EngineError` unless everything is there that the build script makes."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        size = folder.name.removeprefix("whisper-")
-        raise EngineError(f"there are no Whisper engines in {folder} ({missing[0]} is missing); build them there on this GPU with "
-                          f"docker/scripts/build-whisper.sh {size}")
+        raise EngineError(f"there is no Whisper engine in {folder}: {missing[0]} is missing; {how_to_build(folder)}")
 
 
 @dataclass
@@ -104,14 +103,13 @@ class Sessions:
             self._hf_tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
             self._features = FeatureExtractor(feature_size=encoder["builder_config"]["n_mels"])
             self._load(decoder)
+            self._know_languages()
+            self._warm_up()
         except ImportError as error:
             raise EngineError(f"the engine tensorrt-whisper needs tensorrt_llm 0.10.0 and torch ({error}): they are in the GPU image, "
                               "see docs/gpu.md; without a GPU choose ASR_ENGINE=faster-whisper") from error
         except Exception as error:  # each layer below raises kinds of its own, down to bare assertions
-            raise EngineError(f"the Whisper engines in {self.folder} cannot be loaded ({type(error).__name__}: {error}). An engine fits "
-                              "one GPU architecture and one TensorRT version: delete the folder and run "
-                              "docker/scripts/build-whisper.sh on this machine") from error
-        self._know_languages()
+            raise load_error(self.folder, error) from error
 
     def _load(self, decoder: dict[str, Any]) -> None:
         import tensorrt_llm
@@ -134,7 +132,7 @@ class Sessions:
             has_position_embedding=built["has_position_embedding"], has_token_type_embedding=built["has_token_type_embedding"],
         )
         mapping = tensorrt_llm.Mapping(1, tensorrt_llm.mpi_rank())
-        # A session of its own making would leave its stream behind as the thread's current one.
+        # Both engines on one stream, which `_turn` makes the current one: a session of its own would wait for nobody else's work.
         self._generation = GenerationSession(config, (self.folder / decoder_file).read_bytes(), mapping, stream=self._stream)
         log.info("Loaded Whisper TensorRT Engine")
 
@@ -147,6 +145,12 @@ class Sessions:
         known = [code for code in _LANGUAGE_CODES if self._hf_tokenizer.token_to_id(f"<|{code}|>") is not None]
         self.languages = tuple(known) if self.multilingual else ("en",)
         self._tokenizer_class = Tokenizer
+
+    def _warm_up(self) -> None:
+        """The longest decode that there can be: no caller waits for kernels to load, and too little memory ends the start."""
+        silence = np.zeros(ASR_RATE, np.float32)
+        prompt = self._prompt(self._tokenizer("en", "transcribe"), ASROptions(initial_prompt="so it goes " * 100))
+        self._generate(self.encode(silence), prompt, self._most_tokens)
 
     # --- what an utterance asks for ---------------------------------------------------------------------
 
@@ -178,11 +182,14 @@ class Sessions:
         if loudest(pcm) < SILENCE_RMS:
             return Decoded()
         tokenizer = self._tokenizer(language, options.task)
-        opening = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        prompt = [*text_before(tokenizer, options, self._longest_prompt - len(opening) - 1), *opening]
         most = min(int(TOKENS_PER_S * duration) + TOKENS_SPARE, self._most_tokens)
-        parts, _ = split(self._generate(encoded, prompt, most), tokenizer.timestamp_begin, tokenizer.eot, duration)
+        tokens = self._generate(encoded, self._prompt(tokenizer, options), most)
+        parts, _ = split(tokens, tokenizer.timestamp_begin, tokenizer.eot, duration)
         return Decoded(tuple(Segment(start, end, tokenizer.decode(part).strip()) for start, end, part in parts))
+
+    def _prompt(self, tokenizer: Any, options: ASROptions) -> list[int]:
+        opening = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        return [*text_before(tokenizer, options, self._longest_prompt - len(opening) - 1), *opening]
 
     # --- the decoder ------------------------------------------------------------------------------------
 

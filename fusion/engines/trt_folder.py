@@ -36,6 +36,8 @@ class EngineFolder:
 
 def how_to_build(path: Path) -> str:
     name = path.name
+    if name.startswith("whisper-"):
+        return f"build it on this machine with docker/scripts/build-whisper.sh {name.removeprefix('whisper-')}"
     script = "build-mistral.sh" if "mistral" in name.lower() else "build-phi.sh" if "phi" in name.lower() else "build-models.sh"
     argument = f" {name}" if script != "build-models.sh" else ""
     return f"build it on this machine with docker/scripts/{script}{argument}"
@@ -73,7 +75,8 @@ def load_error(path: Path, error: Exception) -> EngineError:
     """What to tell a person when TensorRT refuses the engine in `path`."""
     text = str(error).strip() or repr(error)
     if "out of memory" in text.lower() or "cudamalloc" in text.lower():
+        smaller = "ASR_MODEL" if path.name.startswith("whisper-") else "LLM_MODEL or fewer callers with LLM_OPTION=parallel=2"
         return EngineError(f"there is not enough free GPU memory for {path.name} ({text}): stop other programs on the GPU, or choose a "
-                           "smaller model with LLM_MODEL or fewer callers with LLM_OPTION=parallel=2; docs/gpu.md has a table")
+                           f"smaller model with {smaller}; docs/gpu.md has a table")
     return EngineError(f"the engine in {path} cannot be loaded ({text}). An engine fits one GPU architecture and one TensorRT version: "
                        f"delete the folder and {how_to_build(path)}")
