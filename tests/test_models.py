@@ -365,7 +365,7 @@ def test_names_that_people_use(name, kind, id):
 @pytest.mark.parametrize(("name", "kind", "said"), [
     ("whisper-bse", "asr", "Did you mean whisper-base"), ("basse", "asr", "Did you mean whisper-base"),
     ("whisper-base", "llm", "Known: qwen2.5-coder-1.5b"), ("/not/there.gguf", "llm", "/not/there.gguf"),
-    ("../../x", "asr", "no asr model"), ("a/../c.gguf", "llm", "no llm model"), ("", "asr", "Known: whisper-base"),
+    ("../../not-there", "asr", "no asr model"), ("a/../c.gguf", "llm", "no llm model"), ("", "asr", "Known: whisper-base"),
 ])
 def test_an_unknown_name_lists_what_is_known(name, kind, said):
     with pytest.raises(models.ModelError, match=re.escape(said)):
