@@ -47,7 +47,7 @@ class Settings:
     turn_engine: str = _setting("smart-turn", "end-of-turn model: smart-turn, scripted (tests), none (silence alone)")
     llm_engine: str = _setting("llama.cpp", "llama.cpp (in process), tensorrt-llm (NVIDIA GPU), ollama, openai (any compatible server), "
                                "scripted (tests)")
-    llm_model: str = _setting("auto", "model id, a .gguf file, or the server's model name; auto = chosen by cores and memory",
+    llm_model: str = _setting("auto", "model id, a .gguf file, an engine folder, or the server's model name; auto = chosen by the machine",
                               aliases="MODEL OLLAMA_MODEL OPENAI_MODEL")
     llm_url: str = _setting("", "base URL of the LLM server", aliases="OLLAMA_URL OPENAI_BASE_URL")
     llm_key: str = _setting("", "key of the LLM server", aliases="OPENAI_API_KEY")
@@ -56,7 +56,7 @@ class Settings:
     llm_temperature: float = _setting(0.4, "0 = always the likeliest word", low=0, high=2)
     instructions: str = _setting(INSTRUCTIONS, "what the assistant is told about itself", aliases="SYSTEM_PROMPT")
     tts_engine: str = _setting("hibari", "text to speech: hibari, piper (an extra, GPL), whisperspeech (NVIDIA GPU), scripted (tests)")
-    tts_voice: str = _setting("", "voice of the engine; empty = its default")
+    tts_voice: str = _setting("", "voice of the engine (whisperspeech: a recording of it); empty = its default")
     tts_model: str = _setting("", "model id or file for the engine, where it needs one", aliases="PIPER_MODEL_PATH")
     tts_speed: float = _setting(1.0, "1 = normal pace", low=0.5, high=2.0)
     tts_option: str = _setting("", "more options of the engine: name=value,name=value")

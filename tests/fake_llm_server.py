@@ -30,6 +30,7 @@ class FakeLLMServer:
     def __init__(self, models: tuple[str, ...] = MODELS) -> None:
         self.models = models
         self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []  # Authorization of each
         self.gone = threading.Semaphore(0)
         fake = self
 
@@ -66,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server_script.requests.append(body)
+        self.server_script.keys.append(self.headers.get("Authorization", ""))
         messages = body.get("messages") or []
         asked = messages[-1]["content"] if messages else ""
         if self.path == "/api/chat" and not body.get("stream", True):

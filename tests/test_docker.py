@@ -229,7 +229,7 @@ def test_each_profile_starts_one_service_with_the_three_ports(profile: str) -> N
 def test_every_variable_that_compose_passes_is_a_setting_under_its_own_name(profile: str) -> None:
     passed = service(profile)["environment"]
     assert set(passed) <= spellings()
-    of_the_image = {"HOST", "ASR_PORT", "TTS_PORT", "HTTP_PORT", "UPSTREAM_HOST", "MODEL_CACHE_DIR", "ENGINES_DIR", "LOG_LEVEL"}
+    of_the_image = {"HOST", "ASR_PORT", "TTS_PORT", "HTTP_PORT", "UPSTREAM_HOST", "MODEL_CACHE_DIR", "ENGINES_DIR"}
     own = {spec.name.upper() for spec in fields(settings.Settings)} - of_the_image - ({"CUDA_ARCH"} if profile == "cpu" else set())
     assert set(passed) == own | {"MODEL"}, "a new setting has to be passed too"
     for name, value in passed.items():

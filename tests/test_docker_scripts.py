@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ LLM_FILES = {"config.json", "rank0.engine", "tokenizer.json", "tokenizer_config.
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path).furnish()
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path).furnish()
+    yield made
+    made.close()
 
 
 def script_of(model: str) -> str:
@@ -69,14 +72,15 @@ def parsed(program: str, arguments: list[str]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> House:
+def bare(tmp_path: Path) -> Iterator[House]:
     """Only what the image has when it runs the setup: the files that the stage `devel` copies before."""
     house = House(tmp_path)
     devel = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").partition(" AS devel")[2].partition("RUN docker/scripts/setup")[0]
     for line in devel.splitlines():
         if line.startswith("COPY"):
             house.copy(*line.split()[1:-1])
-    return house
+    yield house
+    house.close()
 
 
 def installs(house: House) -> list[dict[str, Any]]:
@@ -119,11 +123,21 @@ def test_setup_twice_does_nothing_and_a_changed_pin_does(bare: House) -> None:
     bare.forget()
     status, printed = bare.run("setup-whisperfusion.sh")
     assert status == 0 and "is set up" in printed
-    assert not bare.calls("uv", "python")
+    assert not installs(bare)
     constraints = bare.project / "constraints-gpu.txt"
     constraints.write_text(constraints.read_text() + "# another day\n")
     assert bare.run("setup-whisperfusion.sh")[0] == 0
     assert len(installs(bare)) == 7 and not [call for call in bare.calls("uv") if call["args"][0] == "venv"]
+
+
+def test_setup_puts_right_what_was_changed_since(bare: House) -> None:
+    assert bare.run("setup-whisperfusion.sh")[0] == 0
+    bare.package("cuda_python", "13.0")
+    bare.forget()
+    status, printed = bare.run("setup-whisperfusion.sh")
+    assert status == 0 and "cuda-python 13.0 is installed" in printed and len(installs(bare)) == 7
+    bare.forget()
+    assert bare.run("setup-whisperfusion.sh")[0] == 0 and not installs(bare)
 
 
 STEPS = {"--version": "0 system tools", "venv --python": "1 environment", "wheel": "1 environment", "torchaudio": "2 torch",

@@ -15,6 +15,8 @@ from conftest import ROOT, SCRIPTED, Server
 from dotenv import dotenv_values
 from fake_llm_server import FakeLLMServer
 
+from fusion import settings
+
 GPU = ("--asr-engine=tensorrt-whisper", "--asr-model=tiny.en", "--llm-engine=tensorrt-llm", "--tts-engine=whisperspeech")
 
 
@@ -43,7 +45,7 @@ async def test_a_spoken_question_is_answered_by_the_gpu_engines(start_server, en
     await asyncio.gather(ask(), ask())
 
 
-async def test_an_interruption_cancels_the_request(start_server, engines):
+async def test_an_interruption_leads_to_the_next_answer(start_server, engines):
     server = start_server(*GPU, "--asr-engine=scripted", "--vad-engine=scripted", "--turn-engine=scripted", ENGINES_DIR=str(engines),
                           PYTHONPATH=str(ROOT / "tests" / "gpu_site"))
     async with Caller(server) as caller:
@@ -63,8 +65,10 @@ async def test_an_interruption_cancels_the_request(start_server, engines):
 )
 def test_a_missing_engine_stops_the_start_with_its_folder_and_its_script(tmp_path, flags, words):
     server = Server(*SCRIPTED, *flags, f"--engines-dir={tmp_path}")
-    assert server.process.wait(60) == 1
-    server.stop()
+    try:
+        assert server.process.wait(60) == 1
+    finally:
+        server.stop()
     assert all(word in server.log for word in (str(tmp_path), *words)) and "Traceback" not in server.log, server.log
 
 
@@ -80,7 +84,8 @@ def documented_settings() -> dict[str, str]:
 
 async def test_the_documented_settings_reach_a_server_by_url(start_server):
     environment = documented_settings()
-    assert environment["LLM_ENGINE"] == "openai"
+    chosen = settings.build({}, environment, {})
+    assert (chosen.llm_engine, chosen.asr_engine, chosen.asr_model, chosen.tts_engine) == ("openai", "faster-whisper", "small.en", "hibari")
     remote = FakeLLMServer(models=(environment["LLM_MODEL"],))
     environment["LLM_URL"] = environment["LLM_URL"].replace("http://127.0.0.1:8001", remote.url)
     own = [flag for flag in SCRIPTED if not flag.startswith("--llm")]  # what hears and speaks is not the question here
@@ -93,6 +98,7 @@ async def test_the_documented_settings_reach_a_server_by_url(start_server):
         await caller.until(lambda: len(caller.of("reply")) > 3)
         await caller.send(type="interrupt")
         assert await asyncio.to_thread(remote.gone.acquire, timeout=30)  # the request ends with its connection
+    assert remote.keys[-1] == f"Bearer {environment['LLM_KEY']}"
     body = remote.requests[-1]
     assert (body["model"], body["stream"], body["messages"][0]["role"]) == (environment["LLM_MODEL"], True, "system")
     remote.stop()

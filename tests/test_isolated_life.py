@@ -132,8 +132,8 @@ def test_what_cannot_be_started_again_is_tried_later_and_later(tmp_path, monkeyp
     trouble.write_text("raise EngineError('the card has fallen off the bus')")
     kill(engine)
     with caplog.at_level(logging.WARNING):
-        eventually(lambda: len(re.findall("fallen off the bus", caplog.text)) == 2)
-    assert re.findall(r"starting it again in ([\d.]+) s", caplog.text) == ["0.2", "0.4", "0.8"]
+        eventually(lambda: len(re.findall("fallen off the bus", caplog.text)) >= 2)
+    assert re.findall(r"starting it again in ([\d.]+) s", caplog.text)[:3] == ["0.2", "0.4", "0.8"]
     with pytest.raises(EngineError, match="is being started again; try again in a moment"):
         ask(engine, "alpha")
     trouble.unlink()

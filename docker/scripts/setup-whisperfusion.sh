@@ -31,7 +31,8 @@ install() {
 }
 
 SUM="$(cat "$REQUIREMENTS" "$CONSTRAINTS" "${BASH_SOURCE[0]}" | sha256sum | cut -d ' ' -f 1)"
-if [ "$(cat "$DONE" 2>/dev/null)" = "$SUM" ]; then
+# A package that was changed since is put right: its version tells.
+if [ "$(cat "$DONE" 2>/dev/null)" = "$SUM" ] && check pins "$CONSTRAINTS"; then
   say "$VENV is set up"
   exit 0
 fi

@@ -39,7 +39,7 @@ class TensorRTLLM:
 
     device = "cuda"
 
-    def __init__(self, *, model: str, parallel: int = 8, kv_fraction: float = 0.3, runner: str = "executor", template: str = "") -> None:
+    def __init__(self, *, model: str, parallel: int = 8, kv_fraction: float = 0.5, runner: str = "executor", template: str = "") -> None:
         if runner not in RUNNERS or not 0 < kv_fraction <= 1 or parallel < 1:
             raise EngineError(f"LLM_OPTION: runner must be one of {', '.join(RUNNERS)} (is {runner!r}), kv_fraction above 0 and at most 1 "
                               f"(is {kv_fraction}), parallel at least 1 (is {parallel})")
@@ -85,9 +85,9 @@ class TensorRTLLM:
             if all(not new for new in islice(tokens, TRIES)) and next(tokens, None) is not None:
                 raise EngineError("no answer")
         except EngineError as error:
-            self._runner.close()  # another engine may be chosen instead, and needs the GPU
+            self._runner.close()  # the start ends: give the GPU back
             raise EngineError(f"{self.model} cannot hold one dialogue of {folder.max_seq_len} tokens on this GPU ({error}): raise "
-                              "LLM_OPTION=kv_fraction=0.6, stop other programs on the GPU, or choose a smaller model; docs/gpu.md has a "
+                              "LLM_OPTION=kv_fraction=0.7, stop other programs on the GPU, or choose a smaller model; docs/gpu.md has a "
                               "table") from error
         finally:
             tokens.close()  # type: ignore[attr-defined]

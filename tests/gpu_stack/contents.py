@@ -16,8 +16,9 @@ from resolve import CONSTRAINTS, NEEDS_MPI, NOT_ON_PYPI, REQUIREMENTS, ROOT, ask
 DEV = ROOT / "requirements-dev.txt"
 TOOLS = ("pytest", "pytest-asyncio", "hypothesis", "websocket-client", "loguru", "jiwer", "psutil", "soundfile")
 TESTS = (
-    "bad_input", "conformance", "conversation", "doctor", "endpoint", "gateway", "imports", "llm_service", "mailbox", "models", "playout",
-    "processes", "requirements_gpu", "settings", "speech", "talk", "text", "whisperspeech", "wire", "worker", "world",
+    "bad_input", "conformance", "conversation", "doctor", "endpoint", "engine_pipe", "fix_history", "gateway", "imports", "isolated_life",
+    "llm_service", "mailbox", "models", "playout", "processes", "prompts", "requirements_gpu", "settings", "speech", "talk", "tensorrt_llm",
+    "text", "whisperspeech", "wire", "worker", "world",
 )
 NEEDS_A_MODEL = ("tests/test_llm_service.py::test_an_unreachable_server_at_the_start_is_told_on_every_screen",)
 

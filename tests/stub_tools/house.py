@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ class House:
         self.engines, self.models, self.log = folder / "engines", folder / "models", folder / "calls.jsonl"
         self.scripts = self.project / "docker" / "scripts"
         self.log.touch()
+        self.started: list[subprocess.Popen[str]] = []
         for program in PROGRAMS:
             self.stand_in(folder / "bin" / program, program)
         self.environment = {
@@ -65,8 +69,19 @@ class House:
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
     def start(self, script: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([str(self.scripts / script), *arguments], cwd=self.folder, env={**self.environment, **environment},
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen([str(self.scripts / script), *arguments], cwd=self.folder, env={**self.environment, **environment},
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """What a failed test left running, and what that had started."""
+        for process in self.started:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
 
     def run(self, script: str, *arguments: str, **environment: str) -> tuple[int, str]:
         """Exit status and everything that was printed."""
