@@ -9,6 +9,7 @@ library where the signatures say nothing: types, limits of the engine, and which
 | silent | nothing at all, until cancelled |
 | explode | an error for this request only |
 | breakdown | the engine breaks down for everybody |
+| lost | an error for this request that says that the GPU is lost |
 | (no question) | nothing but the end: so the engine tries its longest dialogue when it is loaded |
 | anything else | "You said <question>." |
 """
@@ -198,6 +199,10 @@ def step(m: Machine, id: int) -> list[Any]:
     if "explode" in one.question:
         del m.live[id]
         return [executor.Response(request_id=id, error_msg="on fire")]
+    if "lost" in one.question:
+        del m.live[id]
+        return [executor.Response(request_id=id, error_msg="Encountered an error in forwardAsync function: [TensorRT-LLM][ERROR] "
+                                                           "CUDA runtime error in cudaEventQuery: an illegal memory access")]
     if one.cancelled:
         del m.live[id]
         return [response(one.answer[:1], False), response([], True)]  # a late token, then the end

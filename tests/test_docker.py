@@ -193,7 +193,9 @@ def test_the_defaults_of_the_image_are_settings_and_are_accepted() -> None:
     assert (chosen.asr_engine, chosen.llm_engine, chosen.tts_engine) == ("tensorrt-whisper", "tensorrt-llm", "whisperspeech")
     assert (chosen.asr_model, chosen.llm_model, chosen.host) == ("small.en", "phi-3-mini-4k-instruct", "0.0.0.0")
     assert (str(chosen.engines), str(chosen.cache)) == ("/data/engines", "/data/models")
-    ours = set(found) - {"DEBIAN_FRONTEND", "VENV", "EXAMPLES_DIR", "PATH", "HF_HOME", "TORCH_HOME"}
+    caches = {"HF_HOME", "TORCH_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"}
+    assert all(found[name].startswith("/data/models/") for name in caches), "in a volume, or each new container starts anew"
+    ours = set(found) - caches - {"DEBIAN_FRONTEND", "VENV", "EXAMPLES_DIR", "PATH"}
     assert {name for name in ours if not name.startswith("UV_")} <= spellings()
     cpu = settings.build({}, environment("docker/Dockerfile.cpu"), {})
     assert (cpu.host, str(cpu.cache)) == ("0.0.0.0", "/data/models")

@@ -190,6 +190,14 @@ def test_setup_names_the_system_packages_that_are_missing(bare: House) -> None:
     assert status != 0 and "mpicc is missing: apt-get install" in printed and "libopenmpi-dev" in printed
 
 
+@pytest.mark.parametrize("script", ["build-phi.sh", "build-mistral.sh", "build-whisper.sh"])
+def test_a_library_that_cannot_be_imported_is_found_before_anything_is_fetched(house: House, script: str) -> None:
+    (house.venv / "site" / "tensorrt_llm.py").write_text("raise OSError('libcuda.so.1: cannot open shared object file')")
+    status, printed = house.run(script)
+    assert status != 0 and "libcuda.so.1" in printed and "stopped at step [import tensorrt_llm]" in printed
+    assert not house.calls("hf", "curl") and not house.litter()
+
+
 # --- the engines ----------------------------------------------------------------------------------------------
 
 
@@ -210,7 +218,7 @@ def test_llm_engines_are_built_with_arguments_of_0_10_0(house: House, model: str
     assert options["max_input_len"] + options["max_output_len"] == POSITIONS.get(model, 4096)
     assert options["max_num_tokens"] >= options["max_input_len"], "a whole prompt has to fit into one step"
     assert options["max_batch_size"] == 8 and options["gemm_plugin"] == "float16"
-    assert options.get("use_paged_context_fmha") == (None if model in PHI else "enable")
+    assert "use_paged_context_fmha" not in options  # the cache that it switches on is reported to crash in 0.10.0
     assert options.get("context_fmha_fp32_acc") == ("enable" if model in PHI else None)
     assert options["output_timing_cache"].startswith(str(house.engines)), "not into the current folder"
     said = built(folder)
@@ -577,6 +585,7 @@ def test_main_is_not_started_when_a_build_fails(house: House) -> None:
 def ready(bare: House) -> House:
     bare.copy("docker/scripts", "fusion", "main.py")
     assert bare.run("setup-whisperfusion.sh")[0] == 0
+    (bare.venv / "site" / "tensorrt_llm.py").write_text("")
     bare.environment |= {name: str(port) for name, port in zip(("ASR_PORT", "TTS_PORT", "HTTP_PORT"), free_ports(3), strict=True)}
     return bare
 
@@ -591,7 +600,8 @@ def test_verify_passes_where_all_is_there(ready: House) -> None:
     assert status == 0 and not lines_of(printed, "X"), printed
     text = "\n".join(lines_of(printed, "ok"))
     for part in ("torch 2.2.2", "av 1", "tensorrt_llm 0.10.0", "import webdataset", "import Pipeline", "from cuda import cudart",
-                 "GPU architecture 8.9", "free", "no merge-conflict markers", "engines and speech files"):  # fmt: skip
+                 "import tensorrt_llm", "GPU architecture 8.9",
+                 "free", "no merge-conflict markers", "engines and speech files"):  # fmt: skip
         assert part in text
     assert "phi-3-mini-4k-instruct is built" in printed
 

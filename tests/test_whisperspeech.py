@@ -341,6 +341,13 @@ def test_three_warm_ups_in_the_thread_that_speaks(voice, gpu, caplog, capfd):
     assert gpu.threads(T2S_GENERATE) == {voice.thread}
 
 
+def test_lack_of_memory_at_the_start_is_not_called_a_missing_compiler(voice):
+    voice.fail["generate"] = RuntimeError("CUDA out of memory. Tried to allocate 20 MiB")
+    with pytest.raises(EngineError, match="out of memory") as caught:
+        load("tts", "whisperspeech")
+    assert "compiler" not in str(caught.value)
+
+
 def test_without_a_compiler_the_start_says_what_to_install(voice, caplog):
     voice.fail["generate"] = RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
     with pytest.raises(EngineError, match=r"warmed up .*C compiler.*devel image.*TTS_OPTION=torch_compile=false"):

@@ -56,7 +56,7 @@ leave_if_built() {
 
 # begin_build GB SOURCE: alone, with room, in an empty work folder.
 begin_build() {
-  step "room and lock"
+  step "lock"
   writable "$ENGINES_DIR" ENGINES_DIR
   writable "$SOURCES_DIR" MODEL_CACHE_DIR
   lock "$(basename "$ENGINE")"
@@ -65,6 +65,10 @@ begin_build() {
     STEP=""
     exit 0
   fi
+  # Before the first gigabyte: this needs the driver, Open MPI and libraries that fit, and fails without a GPU.
+  step "import tensorrt_llm"
+  run "$PYTHON" -c 'import tensorrt_llm' || fail "tensorrt_llm cannot be imported; the lines above say why, docs/gpu.md what to do"
+  step "room"
   # Rough: download and checkpoint commonly lie on one disk, so the whole is asked of both.
   need_space "$SOURCES_DIR" "$1" "the build of $(basename "$ENGINE")" "$2"
   need_space "$ENGINES_DIR" "$1" "the build of $(basename "$ENGINE")" "$2"

@@ -146,5 +146,5 @@ fetch_hub() {
   done
   [ -n "$found" ] || fail "neither hf nor huggingface-cli is in $VENV/bin; run setup-whisperfusion.sh again"
   fail "cannot fetch $repository (revision $revision). Is the network there? If the model asks for consent: accept its terms on the hub," \
-    "then set HF_TOKEN. What was fetched so far is kept; the next start goes on from there"
+    "then build it by hand: docker compose --profile gpu run --rm -e HF_TOKEN whisperfusion $NAME. What was fetched is kept"
 }

@@ -36,6 +36,9 @@ if [ "$(cat "$DONE" 2>/dev/null)" = "$SUM" ] && check pins "$CONSTRAINTS"; then
   say "$VENV is set up"
   exit 0
 fi
+if [ -d "$VENV" ] && [ ! -w "$VENV" ]; then
+  fail "$VENV belongs to another user; in the image: docker compose --profile gpu up --build --force-recreate"
+fi
 LISTS="$(mktemp -d)"
 temporary "$LISTS"
 

@@ -23,7 +23,8 @@ from installed import number, wrong_pins
 SCRIPTS = Path(__file__).resolve().parent
 PROJECT = SCRIPTS.parents[1]
 PYTHON = os.environ.get("PYTHON") or sys.executable
-SETUP = "run docker/scripts/setup-whisperfusion.sh"
+OURS = os.access(os.environ.get("VENV", ""), os.W_OK)  # in the image it is root's, and stays as it was built
+SETUP = "run docker/scripts/setup-whisperfusion.sh" if OURS else "docker compose --profile gpu up --build --force-recreate"
 
 # package, lowest, below, advice
 VERSIONS = (
@@ -70,7 +71,11 @@ def versions() -> Iterator[Line]:
 
 
 def imports() -> Iterator[Line]:
-    for statement in IMPORTS:
+    yield from imported(IMPORTS)
+
+
+def imported(statements: tuple[str, ...]) -> Iterator[Line]:
+    for statement in statements:
         try:
             run = subprocess.run([PYTHON, "-c", statement], capture_output=True, text=True, timeout=300)
             why = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[-1]
@@ -93,6 +98,7 @@ def gpu() -> Iterator[Line]:
     try:
         arch = cuda_arch.choose(os.environ.get("CUDA_ARCH") or "auto", cuda_arch.of_gpu())
         yield True, f"GPU architecture {arch}", ""
+        yield from imported(("import tensorrt_llm",))  # it needs the driver
     except SystemExit as error:
         yield False, str(error), "see docs/gpu.md"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from queue import Empty, SimpleQueue
@@ -17,8 +18,11 @@ from typing import Any, TypeVar
 Piece = TypeVar("Piece")
 
 PULSE_S = 0.1
+STUCK_S = 60.0  # from the closing of a work in a pool to its end: works ask ten times a second or more whether to go on
 EXIT_S = 3.0  # how long the end of the process waits for each thread
 
+_closing = threading.Lock()
+_closed_at: dict[Executor, float] = {}  # pools whose work goes on although it was closed
 _running: dict[threading.Thread, Callable[[], None]] = {}
 
 
@@ -28,8 +32,11 @@ def pieces(work: Callable[[Callable[[Piece], bool]], None], pulse: Piece, *, sto
 
     `give(piece)` returns True when nobody listens any more: then `work` shall return. Closing the iterator also
     calls `stop`, which must wake a `work` that waits. Nothing waits for the thread: it ends as soon as `work` does.
-    `pool` is for libraries that must be used from the thread that built them: one worker, the works take turns.
+    `pool` is for libraries that must be used from the thread that built them: one worker, the works take turns. When a
+    closed work in it does not end, whoever comes later gets a RuntimeError instead of waiting for ever.
     """
+    if pool is not None and time.monotonic() - _closed_at.get(pool, time.monotonic()) > STUCK_S:
+        raise RuntimeError(f"the engine hangs: a work that was closed did not end within {STUCK_S:g} s")
     found: SimpleQueue[Any] = SimpleQueue()
     failures: list[BaseException] = []
     closed = threading.Event()
@@ -47,11 +54,17 @@ def pieces(work: Callable[[Callable[[Piece], bool]], None], pulse: Piece, *, sto
         except BaseException as error:  # every kind is raised again by the reader, where it belongs
             failures.append(error)
         finally:
-            _running.pop(thread, None)
+            with _closing:
+                _running.pop(thread, None)
+                if pool is not None:
+                    _closed_at.pop(pool, None)
             found.put(None)
 
     def end() -> None:
         closed.set()
+        with _closing:
+            if pool is not None and end in _running.values():
+                _closed_at.setdefault(pool, time.monotonic())
         stop()
 
     if pool is not None:

@@ -18,7 +18,7 @@ from fusion.engines.chat import Lines
 from fusion.engines.prompts import Prompts, chosen_template
 from fusion.engines.token_stream import StopText, TokenStream
 from fusion.engines.trt_executor import ExecutorRunner, Sampling
-from fusion.engines.trt_folder import EngineFolder, read_folder
+from fusion.engines.trt_folder import EngineFolder, read_folder, start_error
 from fusion.engines.trt_runner import SessionRunner
 
 TOP_K, TOP_P = 40, 0.95  # of sampling; the usual ones of local chat servers
@@ -81,16 +81,22 @@ class TensorRTLLM:
         cache that has no room for one dialogue is found now and not in a long one."""
         ids = self._prompts.stop_ids[:1] * folder.max_input_len
         tokens = self._runner.generate(ids, self._sampling(self._longest, 0.0))
+        failure: EngineError | None = None
         try:
             if all(not new for new in islice(tokens, TRIES)) and next(tokens, None) is not None:
-                raise EngineError("no answer")
+                failure = EngineError("there was no answer, nor free block")
         except EngineError as error:
-            self._runner.close()  # the start ends: give the GPU back
-            raise EngineError(f"{self.model} cannot hold one dialogue of {folder.max_seq_len} tokens on this GPU ({error}): raise "
-                              "LLM_OPTION=kv_fraction=0.7, stop other programs on the GPU, or choose a smaller model; docs/gpu.md has a "
-                              "table") from error
+            failure = error
         finally:
             tokens.close()  # type: ignore[attr-defined]
+        if failure is None:
+            return
+        self._runner.close()  # the start ends: give the GPU back
+        if "block" not in str(failure):
+            raise start_error(folder.path, failure) from failure
+        raise EngineError(f"{self.model} cannot hold one dialogue of {folder.max_seq_len} tokens on this GPU ({failure}): raise "
+                          "LLM_OPTION=kv_fraction=0.7, stop other programs on the GPU, or choose a smaller model; docs/gpu.md has a "
+                          "table") from failure
 
     def _sampling(self, max_new_tokens: int, temperature: float) -> Sampling:
         stop_ids = self._prompts.stop_ids

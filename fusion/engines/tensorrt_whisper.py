@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from fusion.engines import ASR_RATE, ASROptions, EngineError, Segment
+from fusion.engines.gpu import gpu_is_lost
 from fusion.engines.pcm import checked, loudest
-from fusion.engines.trt_folder import how_to_build, load_error
+from fusion.engines.trt_folder import how_to_build, load_error, start_error
 from fusion.engines.whisper_decode import SILENCE_RMS, TOKENS_PER_S, TOKENS_SPARE, split, text_before
 from fusion.engines.whisper_utterance import BUFFER_S, Decoded, WhisperUtterance, fitting, moved, quietest
 
@@ -95,21 +96,23 @@ class Sessions:
         # What build.py of 0.10.0 assumes when it is not told.
         self._longest_prompt, self._most_tokens = limits.get("max_input_len", 14), limits.get("max_output_len", 100)
         try:
+            import tensorrt_llm  # noqa: F401 - what fails here is no engine's fault
             import torch
             from faster_whisper.feature_extractor import FeatureExtractor
             from tokenizers import Tokenizer
-
-            self._torch = torch
+        except (ImportError, OSError, RuntimeError) as error:  # missing, not fitting, no driver
+            raise EngineError(f"the engine tensorrt-whisper needs tensorrt_llm 0.10.0 and torch, which cannot be imported ({error}): they "
+                              "are in the GPU image, with a driver for the GPU; see docs/gpu.md. Without a GPU choose "
+                              "ASR_ENGINE=faster-whisper") from error
+        self._torch = torch
+        try:
             self._hf_tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
             self._features = FeatureExtractor(feature_size=encoder["builder_config"]["n_mels"])
             self._load(decoder)
             self._know_languages()
-            self._warm_up()
-        except ImportError as error:
-            raise EngineError(f"the engine tensorrt-whisper needs tensorrt_llm 0.10.0 and torch ({error}): they are in the GPU image, "
-                              "see docs/gpu.md; without a GPU choose ASR_ENGINE=faster-whisper") from error
         except Exception as error:  # each layer below raises kinds of its own, down to bare assertions
             raise load_error(self.folder, error) from error
+        self._warm_up()
 
     def _load(self, decoder: dict[str, Any]) -> None:
         import tensorrt_llm
@@ -150,7 +153,10 @@ class Sessions:
         """The longest decode that there can be: no caller waits for kernels to load, and too little memory ends the start."""
         silence = np.zeros(ASR_RATE, np.float32)
         prompt = self._prompt(self._tokenizer("en", "transcribe"), ASROptions(initial_prompt="so it goes " * 100))
-        self._generate(self.encode(silence), prompt, self._most_tokens)
+        try:
+            self._generate(self.encode(silence), prompt, self._most_tokens)
+        except EngineError as error:
+            raise start_error(self.folder, error) from error
 
     # --- what an utterance asks for ---------------------------------------------------------------------
 
@@ -220,7 +226,7 @@ class Sessions:
             try:
                 yield
             except (RuntimeError, ValueError, AssertionError) as error:
-                if "CUDA error" in str(error):
+                if gpu_is_lost(error):
                     raise
                 raise EngineError(f"the recognizer failed on the GPU ({type(error).__name__}: {error}); say it again") from error
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,11 +19,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from fusion.engines import EngineError
+from fusion.engines.gpu import gpu_is_lost
 from fusion.engines.pump import pulsing
 from fusion.engines.trt_folder import EngineFolder, load_error
 
 READ_S = 0.2  # how long the reader waits at a time: only bounds how soon it notices that the engine is closed
 EXIT_S = 3.0
+STUCK_S = 60.0  # from the cancelling of a request to its end, which is one step away: the engine hangs
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +44,11 @@ class Sampling:
 
 @dataclass
 class Waiting:
-    """One reply: what was found for it; None ends it. Once its caller has gone, nobody reads this any more."""
+    """One reply: what was found for it; None ends it. Once its caller has gone (`left_at`), nobody reads this any more."""
 
     found: SimpleQueue[list[int] | None] = field(default_factory=SimpleQueue)
     error: str = ""
+    left_at: float | None = None
 
 
 class ExecutorRunner:
@@ -56,8 +60,8 @@ class ExecutorRunner:
         self._api = executor
         self.parallel = min(parallel, folder.max_batch_size)
         blocks = -(-folder.max_seq_len // folder.tokens_per_block)
-        cache = executor.KvCacheConfig(enable_block_reuse=folder.reuses, max_tokens=self.parallel * blocks * folder.tokens_per_block,
-                                       free_gpu_memory_fraction=kv_fraction)
+        most = self.parallel * (blocks + 1) * folder.tokens_per_block  # one block to spare for each
+        cache = executor.KvCacheConfig(enable_block_reuse=folder.reuses, max_tokens=most, free_gpu_memory_fraction=kv_fraction)
         try:
             self._executor = executor.Executor(str(folder.path), executor.ModelType.DECODER_ONLY,
                                                executor.ExecutorConfig(max_beam_width=1, kv_cache_config=cache))
@@ -99,14 +103,14 @@ class ExecutorRunner:
         self._end_all("the language model has been stopped")
 
     def _request(self, ids: list[int], sampling: Sampling) -> Any:
-        end, *others = sampling.stop_ids
+        end = sampling.stop_ids[0]  # the others are cut from the answer, and that cancels the request
         if sampling.top_k == 1:
             chosen = self._api.SamplingConfig(beam_width=1, top_k=1)
         else:  # without a seed of its own each request would get the same, and the same answer
             chosen = self._api.SamplingConfig(beam_width=1, top_k=sampling.top_k, top_p=sampling.top_p,
                                               temperature=sampling.temperature, random_seed=sampling.seed)
         return self._api.Request(input_token_ids=ids, max_new_tokens=sampling.max_new_tokens, streaming=True, sampling_config=chosen,
-                                 end_id=end, pad_id=end, stop_words=[[id] for id in others] or None)
+                                 end_id=end, pad_id=end)
 
     def _enqueue(self, request: Any) -> tuple[int, Waiting]:
         with self._changed:  # the reader may be given the first token before the id is known here
@@ -114,6 +118,8 @@ class ExecutorRunner:
                 raise RuntimeError(f"the TensorRT engine broke down earlier: {self._failure!r}") from self._failure
             if self._closed:
                 raise EngineError("the language model has been stopped")
+            if any(one.left_at is not None and time.monotonic() - one.left_at > STUCK_S for one in self._waiting.values()):
+                raise RuntimeError(f"the TensorRT engine hangs: a cancelled request did not end within {STUCK_S:g} s")
             try:
                 id = self._executor.enqueue_request(request)
             except Exception as error:
@@ -126,6 +132,7 @@ class ExecutorRunner:
         """It stays known until its last response has come, for that is read by nobody else."""
         with self._changed:
             if id in self._waiting and not self._closed and self._failure is None:
+                self._waiting[id].left_at = time.monotonic()
                 self._executor.cancel_request(id)
 
     def _read(self) -> None:
@@ -146,6 +153,8 @@ class ExecutorRunner:
 
     def _sort(self, response: Any) -> None:
         failed = response.has_error()
+        if failed and gpu_is_lost(response.error_msg):  # the engine catches its own errors, and answers with them
+            raise RuntimeError(response.error_msg)
         result = None if failed else response.result
         with self._changed:
             waiting = self._waiting.get(response.request_id)

@@ -74,9 +74,26 @@ def from_config(path: Path, config: dict[str, Any]) -> EngineFolder:
 def load_error(path: Path, error: Exception) -> EngineError:
     """What to tell a person when TensorRT refuses the engine in `path`."""
     text = str(error).strip() or repr(error)
-    if "out of memory" in text.lower() or "cudamalloc" in text.lower():
-        smaller = "ASR_MODEL" if path.name.startswith("whisper-") else "LLM_MODEL or fewer callers with LLM_OPTION=parallel=2"
-        return EngineError(f"there is not enough free GPU memory for {path.name} ({text}): stop other programs on the GPU, or choose a "
-                           f"smaller model with {smaller}; docs/gpu.md has a table")
+    if short_of_memory(text):
+        return memory_error(path, text)
     return EngineError(f"the engine in {path} cannot be loaded ({text}). An engine fits one GPU architecture and one TensorRT version: "
                        f"delete the folder and {how_to_build(path)}")
+
+
+def start_error(path: Path, error: Exception) -> EngineError:
+    """What to tell when the engine in `path` was loaded, and its first work failed."""
+    text = str(error).strip() or repr(error)
+    if short_of_memory(text):
+        return memory_error(path, text)
+    return EngineError(f"the engine in {path} was loaded and does not work ({text}); the lines above may say more. If they do not, "
+                       f"delete the folder and {how_to_build(path)}")
+
+
+def short_of_memory(text: str) -> bool:
+    return any(word in text.lower() for word in ("out of memory", "outofmemory", "cudamalloc"))
+
+
+def memory_error(path: Path, text: str) -> EngineError:
+    smaller = "ASR_MODEL" if path.name.startswith("whisper-") else "LLM_MODEL or fewer callers with LLM_OPTION=parallel=2"
+    return EngineError(f"there is not enough free GPU memory for {path.name} ({text}): stop other programs on the GPU, or choose a "
+                       f"smaller model with {smaller}; docs/gpu.md has a table")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from fusion.engines import EngineError
+from fusion.engines.gpu import gpu_is_lost
 from fusion.engines.pump import pieces
 from fusion.engines.trt_executor import Sampling
 from fusion.engines.trt_folder import EngineFolder, load_error
@@ -40,7 +41,7 @@ class SessionRunner:
                     if give(new):
                         return
             except RuntimeError as error:
-                if "CUDA error" in str(error):  # the GPU is lost to this process: only a new one gets it back
+                if gpu_is_lost(error):
                     raise
                 raise EngineError(f"the TensorRT engine could not answer: {error}") from error
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fusion.engines import EngineError
+from fusion.engines.gpu import gpu_is_lost
 from fusion.engines.hibari import LEAD_S, SENTENCE_GAP_S, trimmed
 from fusion.engines.pump import pieces
 
@@ -111,6 +112,8 @@ class WhisperSpeech:
             for _ in tqdm(range(WARM_UPS), desc="WhisperSpeech", mininterval=pace, file=sys.stderr):
                 self._say(pipe, WARM_UP_TEXT, speaker, PACE, lambda: None)
         except Exception as error:  # the compilers that torch calls raise classes of their own
+            if "out of memory" in str(error).lower():  # three models load at once: it says itself what to do
+                raise
             raise EngineError(f"WhisperSpeech could not be warmed up ({_brief(error)}); torch.compile needs a C compiler and Python's "
                               "headers (the devel image has both); TTS_OPTION=torch_compile=false does without") from error
         log.info("Warmed up Whisper Speech")
@@ -123,8 +126,8 @@ class WhisperSpeech:
             atoks = pipe.s2a.generate(stoks, speaker.unsqueeze(0), step=step, show_progress_bar=False)
             pcm = pipe.vocoder.decode(atoks)[0].cpu().numpy()
         except RuntimeError as error:  # CUDA's own among them, out of memory too
-            if "CUDA error" in str(error):
-                raise  # such an error stays until the process ends: a new one can speak again
+            if gpu_is_lost(error):
+                raise
             raise EngineError(f"WhisperSpeech could not say {text!r} ({_brief(error)}); if the GPU has no memory left, give the other "
                               "engines less, or set TTS_ENGINE=hibari") from error
         if not np.isfinite(pcm).all():

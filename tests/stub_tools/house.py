@@ -59,6 +59,7 @@ class House:
         for program in ("hf", "huggingface-cli", "trtllm-build"):
             self.stand_in(self.venv / "bin" / program, program)
         self.package("tensorrt_llm", "0.10.0")
+        (self.venv / "site" / "tensorrt_llm.py").write_text("")
         return self
 
     def package(self, name: str, version: str) -> None:
@@ -94,10 +95,12 @@ class House:
         return process.returncode, printed
 
     def calls(self, *tools: str) -> list[dict[str, Any]]:
-        """What was called since the last `forget`, in order; of `tools` only, when given. Helper scripts of ours are left out."""
+        """What was called since the last `forget`, in order; of `tools` only, when given. Our own small scripts and tried imports
+        are left out."""
         found = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
         helpers = {f"{self.scripts}/{name}.py" for name in ("installed", "cuda_arch", "which_engines", "verify", "health")}
-        return [call for call in found if (not tools or call["tool"] in tools) and not helpers & set(call["args"][:1])]
+        own = helpers | {"-c"}
+        return [call for call in found if (not tools or call["tool"] in tools) and not own & set(call["args"][:1])]
 
     def forget(self) -> None:
         self.log.write_text("")
