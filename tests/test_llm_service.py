@@ -103,6 +103,15 @@ def test_a_fall_back_that_cannot_be_had_ends_the_turn_and_not_the_process(tmp_pa
         list(thinker.reply([("user", "alpha")]))
 
 
+def test_a_tensorrt_engine_that_fails_is_not_replaced():
+    told: list[Notice] = []
+    thinker = Thinker(Settings(llm_engine="scripted"), told.append)
+    thinker._settings = Settings(llm_engine="tensorrt-llm")
+    with pytest.raises(EngineError, match="told to fail"):
+        list(thinker.reply([("user", "explode")]))
+    assert told == [] and thinker._embedded is None
+
+
 async def test_an_unreachable_server_at_the_start_is_told_on_every_screen(start_server):
     scripted = [flag for flag in SCRIPTED if not flag.startswith("--llm")]
     server = start_server(*scripted, "--llm-engine=ollama", "--llm-url=http://127.0.0.1:9", "--llm-model=smollm2")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
+
 import numpy as np
 import pytest
 
 from fusion.core.playout import Playout
-from fusion.messages import Joined
-from fusion.speech import Listener, Speech, pair, resampled
+from fusion.engines.scripted import ScriptedTTS
+from fusion.messages import Joined, Ticket
+from fusion.settings import Settings
+from fusion.speech import Listener, SayJob, Speech, pair, resampled
 from fusion.wire.tts_socket import Name
+from tts_service import Service
 
 
 def speech(uid: str, address: str = "1.1.1.1", whole: bool = False) -> Speech:
@@ -53,3 +59,22 @@ def test_another_rate_keeps_pitch_length_and_level():
     spectrum = np.abs(np.fft.rfft(made * np.hanning(len(made))))
     assert spectrum.argmax() == 440 and np.abs(made[2000:-2000]).max() == pytest.approx(0.5, abs=0.01)
     assert resampled(tone, 24_000) is tone and len(resampled(np.zeros(0, np.float32), 22_050)) == 0
+
+
+class Thoughtful(ScriptedTTS):
+    """A voice that takes its time, and asks meanwhile whether anybody listens."""
+
+    def speak(self, text, voice, speed):
+        for pcm in super().speak(text, voice, speed):
+            yield np.zeros(0, np.float32)
+            yield pcm
+
+
+async def test_what_a_slow_voice_asks_is_not_sound():
+    service = Service(Settings(tts_engine="scripted"), queue.Queue())
+    service._loop, service.engine, made = asyncio.get_running_loop(), Thoughtful(), []
+    service._made = lambda ticket, job, pcm: made.append(len(pcm))
+    service._ended = lambda ticket, job: made.append("end")
+    service._work(Ticket("a", 1), SayJob(listener("ann"), 1, ("alpha",), "", 1.0))
+    await asyncio.sleep(0)
+    assert len(made) > 1 and made[-1] == "end" and 0 not in made
