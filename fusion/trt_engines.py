@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fusion.settings import Settings
 
-DEFAULT_WHISPER, DEFAULT_LLM = "small.en", "phi-3-mini-4k-instruct"
+DEFAULT_LLM = "phi-3-mini-4k-instruct"
 
 # Spellings that people already have in their configuration -> folder.
 LLMS: dict[str, str] = {

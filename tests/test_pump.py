@@ -56,6 +56,13 @@ def test_works_in_a_pool_keep_to_its_thread_and_one_closed_before_its_turn_never
     assert len(threads) == 2 and len(set(threads)) == 1
 
 
+def test_an_iterator_that_the_garbage_collector_closes_does_not_wait_for_itself(pool):
+    reader = pump.pieces(lambda give: give("one"), "", pool=pool)
+    assert next(piece for piece in reader if piece) == "one"
+    with pump._closing:
+        reader.close()  # in whatever thread it happens to run, also one that is inside
+
+
 def test_a_closed_work_that_does_not_end_is_told_to_whoever_comes_later(pool, monkeypatch):
     go = threading.Event()
     reader = pump.pieces(lambda give: go.wait(30), "", pool=pool)

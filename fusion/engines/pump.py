@@ -21,7 +21,7 @@ PULSE_S = 0.1
 STUCK_S = 60.0  # from the closing of a work in a pool to its end: works ask ten times a second or more whether to go on
 EXIT_S = 3.0  # how long the end of the process waits for each thread
 
-_closing = threading.Lock()
+_closing = threading.RLock()  # the garbage collector may close an iterator, and so enter, in a thread that holds it
 _closed_at: dict[Executor, float] = {}  # pools whose work goes on although it was closed
 _running: dict[threading.Thread, Callable[[], None]] = {}
 
@@ -47,7 +47,8 @@ def pieces(work: Callable[[Callable[[Piece], bool]], None], pulse: Piece, *, sto
 
     def run() -> None:
         thread = threading.current_thread()
-        _running[thread] = end
+        with _closing:
+            _running[thread] = end
         try:
             if not closed.is_set():
                 work(give)
