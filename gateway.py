@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fusion import process
-from fusion.messages import Ready, Stage
+from fusion.messages import Metrics, Ready, Stage
 from fusion.settings import Settings, SettingsError, add_flags, from_command_line
 
 if TYPE_CHECKING:
@@ -32,18 +32,19 @@ STOP_TIMEOUT_S = 0.6
 log = logging.getLogger(NAME)
 
 
-def build_app(settings: Settings, stages: Mapping[str, Stage] | None) -> FastAPI:
-    """The web application. `stages` is a table that main's news go into; None = knock on the sockets instead."""
+def build_app(settings: Settings, stages: Mapping[str, Stage] | None, counted: Mapping[str, Metrics]) -> FastAPI:
+    """The web application. `stages` and `counted` are tables that main's news go into; no `stages` = knock on the sockets instead."""
     from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
 
-    from fusion.gateway import health, page, proxy
+    from fusion.gateway import health, metrics, page, proxy
     from fusion.gateway.doors import Doors
 
     app = FastAPI(title="WhisperFusion", docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
     host = upstream_host(settings)
     look = health.knocking(settings, host) if stages is None else health.told(stages)
     app.include_router(health.router(look))
+    app.include_router(metrics.router(look, counted))
     app.include_router(page.router(settings, look))
     app.include_router(proxy.router(settings, host))
     page.add_page(app)
@@ -82,12 +83,21 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
 async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
     started = time.monotonic()
     stages: dict[str, Stage] = {}
+    counted: dict[str, Metrics] = {}
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
 
-    def tell(stage: Stage) -> None:
-        loop.call_soon_threadsafe(stages.__setitem__, stage.name, stage)
+    def take(news: Stage | Metrics) -> None:
+        if isinstance(news, Metrics):
+            counted[news.name] = news
+            return
+        stages[news.name] = news
+        if news.state == "down":
+            counted.pop(news.name, None)
+
+    def tell(news: Stage | Metrics) -> None:
+        loop.call_soon_threadsafe(take, news)
 
     def read() -> None:
         with suppress(RuntimeError):  # the loop is closed: SIGTERM came before the last news
@@ -100,13 +110,14 @@ async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
     threading.Thread(target=read, name="inbox", daemon=True).start()
     beats = asyncio.create_task(process.beat(NAME, outbox, lambda: None, stopping))
     try:
-        await serve(settings, stages, stopping, ready)
+        await serve(settings, stages, stopping, ready, counted)
     finally:
         beats.cancel()
 
 
 async def serve(
-    settings: Settings, stages: Mapping[str, Stage] | None, stopping: asyncio.Event, ready: Callable[[str], None]
+    settings: Settings, stages: Mapping[str, Stage] | None, stopping: asyncio.Event, ready: Callable[[str], None],
+    counted: Mapping[str, Metrics] | None = None,
 ) -> None:
     """Listen, call `ready` with the address, and serve until `stopping` is set."""
     import uvicorn
@@ -116,7 +127,7 @@ async def serve(
     listener = listen(settings.host, settings.http_port)
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        build_app(settings, stages),
+        build_app(settings, stages, {} if counted is None else counted),
         log_config=None,
         log_level="warning",  # below it every line holds the query string, and that may hold the secret
         access_log=False,

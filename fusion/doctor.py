@@ -35,7 +35,8 @@ ENGINE_PACKAGES = {"faster-whisper": ("faster-whisper", "ctranslate2"), "llama.c
 GPU_PACKAGES = ("tensorrt_llm", "torch", "torchaudio", "whisperspeech", "webdataset")  # their versions only fit together in the image
 # Native libraries of the chosen engines: what is installed may still not load, for lack of a library of the system.
 NATIVE = {"xllamacpp": "xllamacpp", "ctranslate2": "ctranslate2", "onnxruntime": "onnxruntime", "av": "av"}
-COMMON_PACKAGES = ("websockets", "fastapi", "uvicorn", "httpx", "numpy", "av", "huggingface-hub", "filelock", "tqdm", "pip")
+COMMON_PACKAGES = ("websockets", "fastapi", "uvicorn", "httpx", "numpy", "av", "huggingface-hub", "filelock", "tqdm", "pip",
+                   "prometheus-client")
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,10 @@ def check_engines(settings: Settings) -> Iterator[Finding]:
             continue
         why = f": {models.default_llm(machine.cores(), machine.memory_bytes())[1]}" if (name, model) == ("llama.cpp", "auto") else ""
         yield good(f"{kind}: {name}" + (f", {model}" if model else "") + why)
+    small = models.small_asr(settings)
+    if small is not None:
+        here = "" if models.path_of(small, settings.cache) else "; it is not here yet: main.py models fetch"
+        yield good(f"asr when too many talk at once: {small.id}{here}")
 
 
 def check_tensorrt(settings: Settings) -> Iterator[Finding]:
@@ -227,7 +232,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     language = sum(model.bytes for model in wanted if model.kind == "llm") * 1.2  # weights, cache and buffers
     if wanted and language + OTHER_MEMORY > machine.memory_bytes():
         yield Finding("note", f"about {(language + OTHER_MEMORY) / 1e9:.1f} GB of memory will be needed",
-                      f"choose a smaller LLM_MODEL, such as {models.LLM_TINY}")
+                      f"choose a smaller LLM_MODEL, such as {machine.LLM_TINY}")
 
 
 def check_llm_server(settings: Settings) -> Iterator[Finding]:

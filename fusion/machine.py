@@ -1,4 +1,4 @@
-"""What this machine, or the container around us, gives us: cores and memory.
+"""What this machine, or the container around us, gives us: cores and memory, and the language model that fits them.
 
 A container sees the whole host in /proc; what it may really use stands in its control group. So both
 are asked and the smaller one counts. `root` is "/" except in tests, which lay out a small tree instead.
@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+
+LLM_LARGE, LLM_SMALL, LLM_TINY = "qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"
+# The models take 1.9, 0.7 and 0.2 GB when loaded; Whisper base, speech and the processes are given 1.3 GB, the system the rest.
+LLM_LARGE_MEMORY, LLM_SMALL_MEMORY = 4_500_000_000, 2_000_000_000
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -20,6 +24,17 @@ def memory_bytes(root: Path = Path("/")) -> int:
     """Memory in bytes that this process may use: the machine's, cut by the limit of its control group."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([total, *_memory_limits(root)])
+
+
+def default_llm(cores: int, memory_bytes: int) -> tuple[str, str]:
+    """The language model that fits this machine, and the reason as a sentence for the log."""
+    have = f"{cores} core{'s' * (cores != 1)} and {memory_bytes / 1e9:.1f} GB of memory"
+    if cores >= 4 and memory_bytes >= LLM_LARGE_MEMORY:
+        return LLM_LARGE, f"{LLM_LARGE} was chosen: {have} carry the larger model."
+    if memory_bytes >= LLM_SMALL_MEMORY:
+        lack = "4 cores" if cores < 4 else f"{LLM_LARGE_MEMORY / 1e9:.1f} GB of memory"
+        return LLM_SMALL, f"{LLM_SMALL} was chosen: {have}; the larger model needs {lack} to answer in time."
+    return LLM_TINY, f"{LLM_TINY} was chosen as a last resort: {have}; better models need {LLM_SMALL_MEMORY / 1e9:.0f} GB."
 
 
 def _groups(root: Path, controller: str) -> list[Path]:

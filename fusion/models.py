@@ -19,19 +19,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fusion.machine import cores, memory_bytes
+from fusion.machine import cores, default_llm, memory_bytes
 from fusion.model_sources import SOURCES, SourceError, sha256_of, write_safely
 from fusion.model_table import ALIASES, MODELS, OTHER_WHISPERS, WHISPER_FILES, File, Hub, Model
 from fusion.settings import Settings
 
-__all__ = ["Model", "ModelError", "command", "cores", "default_llm", "fallback_llm", "fetch", "memory_bytes", "needed", "path_of",
-           "remove", "resolve", "verify"]
+__all__ = ["Model", "ModelError", "command", "cores", "default_llm", "fallback_llm", "fetch", "fetch_small_asr", "memory_bytes", "needed",
+           "path_of", "remove", "resolve", "small_asr", "verify"]
 
 log = logging.getLogger("models")
 
-LLM_LARGE, LLM_SMALL, LLM_TINY = "qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b", "smollm2-135m"
-# The models take 1.9, 0.7 and 0.2 GB when loaded; Whisper base, speech and the processes are given 1.3 GB, the system the rest.
-LLM_LARGE_MEMORY, LLM_SMALL_MEMORY = 4_500_000_000, 2_000_000_000
 PARTIAL_ADVICE = "What was fetched so far is kept; the next start goes on from there."
 
 
@@ -76,17 +73,6 @@ def _unknown(name: str, kind: str) -> str:
     return f"there is no {kind} model {name!r}, neither by that name nor as a file.{guess} Known: {', '.join(known)}."
 
 
-def default_llm(cores: int, memory_bytes: int) -> tuple[str, str]:
-    """The language model that fits this machine, and the reason as a sentence for the log."""
-    have = f"{cores} core{'s' * (cores != 1)} and {memory_bytes / 1e9:.1f} GB of memory"
-    if cores >= 4 and memory_bytes >= LLM_LARGE_MEMORY:
-        return LLM_LARGE, f"{LLM_LARGE} was chosen: {have} carry the larger model."
-    if memory_bytes >= LLM_SMALL_MEMORY:
-        lack = "4 cores" if cores < 4 else f"{LLM_LARGE_MEMORY / 1e9:.1f} GB of memory"
-        return LLM_SMALL, f"{LLM_SMALL} was chosen: {have}; the larger model needs {lack} to answer in time."
-    return LLM_TINY, f"{LLM_TINY} was chosen as a last resort: {have}; better models need {LLM_SMALL_MEMORY / 1e9:.0f} GB."
-
-
 def fallback_llm(settings: Settings) -> Model:
     """The model to run in process when the configured LLM server does not answer."""
     return resolve("auto", "llm", settings)
@@ -107,6 +93,25 @@ def needed(settings: Settings) -> list[Model]:
     if settings.tts_engine == "hibari" and f"hibari-{settings.tts_voice}" in MODELS:
         wanted.append(MODELS[f"hibari-{settings.tts_voice}"])
     return wanted
+
+
+def small_asr(settings: Settings) -> Model | None:
+    """The recognizer for when too many talk at once (`core/load.py`); None where there is none. A wrong name is told and is no error."""
+    name = settings.asr_small_model
+    if settings.asr_engine != "faster-whisper" or name.lower() == "none":
+        return None
+    try:
+        usual = resolve(settings.asr_model, "asr", settings)
+        if name.lower() == "auto":
+            if settings.asr_language != "en" or usual.path or "tiny" in usual.id:
+                return None  # of a person's own folder nothing is known
+            name = "whisper-tiny.en"
+        small = resolve(name, "asr", settings)
+    except ModelError as error:
+        log.warning("there is no smaller recognizer for when too many talk at once: %s", error)
+        return None
+    can_be_had = path_of(small, settings.cache) or set(small.sources) & set(settings.sources)
+    return small if can_be_had and small != usual else None
 
 
 # --- what is there -------------------------------------------------------------------------------------
@@ -196,6 +201,16 @@ def fetch(model: Model, cache: Path, sources: Sequence[str], progress: bool = Tr
         what = "The disk is full" if full else f"Writing failed ({error})"
         raise ModelError(f"{what} while fetching {model.id} into {cache}. Make room there, or name another folder with "
                          f"MODEL_CACHE_DIR. {PARTIAL_ADVICE}") from error
+
+
+def fetch_small_asr(settings: Settings) -> Path | None:
+    """Where the smaller recognizer lies, fetched if need be. One that cannot be had is a line in the log: nothing waits for it."""
+    small = small_asr(settings)
+    try:
+        return small and fetch(small, settings.cache, settings.sources)
+    except ModelError as error:
+        log.warning("%s Without it, no smaller recognizer helps when too many talk at once.", error)
+        return None
 
 
 def _fetch_locked(model: Model, cache: Path, usable: Sequence[str], progress: bool) -> Path:
@@ -306,6 +321,8 @@ def command(action: str, names: Sequence[str], settings: Settings) -> int:
         if action == "fetch":
             for model in chosen or needed(settings):
                 print(f"{model.id}: {fetch(model, settings.cache, settings.sources)}")
+            if not chosen and (path := fetch_small_asr(settings)):
+                print(f"when too many talk at once: {path}")
         elif action == "verify":
             return _verify_all(chosen or [model for model in MODELS.values() if _record(settings.cache / model.id)], settings.cache)
         else:

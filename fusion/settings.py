@@ -42,9 +42,12 @@ class Settings:
                                      choices="auto int8 int8_float16 int8_float32 int8_bfloat16 int16 float16 bfloat16 float32")
     asr_language: str = _setting("en", "language of the callers (ISO code), or auto", aliases="WHISPER_LANGUAGE")
     asr_option: str = _setting("", "more options of the engine: name=value,name=value")
+    asr_small_model: str = _setting("auto", "a smaller recognizer for when too many talk at once: model id or a folder; auto = "
+                                    "whisper-tiny.en for English and a bigger Whisper, none = off")
     vad_engine: str = _setting("silero", "speech detector: silero, scripted (tests)")
     vad_filter: bool = _setting(True, "false = transcribe silence too (callers that only transcribe)")
     turn_engine: str = _setting("smart-turn", "end-of-turn model: smart-turn, scripted (tests), none (silence alone)")
+    eagerness: float = _setting(0.5, "how soon a pause counts as the end of a turn: 0 = patient, 1 = eager", low=0, high=1)
     llm_engine: str = _setting("llama.cpp", "llama.cpp (in process), tensorrt-llm (NVIDIA GPU), ollama, openai (any compatible server), "
                                "scripted (tests)")
     llm_model: str = _setting("auto", "model id, a .gguf file, an engine folder, or the server's model name; auto = chosen by the machine",
@@ -60,6 +63,7 @@ class Settings:
     tts_model: str = _setting("", "model id or file for the engine, where it needs one", aliases="PIPER_MODEL_PATH")
     tts_speed: float = _setting(1.0, "1 = normal pace", low=0.5, high=2.0)
     tts_option: str = _setting("", "more options of the engine: name=value,name=value")
+    filler: str = _setting("", 'said when an answer is late, such as "Hmm."; empty = nothing')
     host: str = _setting("127.0.0.1", "address to listen on; 0.0.0.0 = every network this machine is on")
     asr_port: int = _setting(6006, "WebSocket: microphone in, captions and events out", low=0, high=65535)
     tts_port: int = _setting(8888, "WebSocket: speech out", low=0, high=65535)
@@ -73,6 +77,7 @@ class Settings:
     engines_dir: str = _setting("~/.cache/whisperfusion/engines", "where TensorRT engines are kept, a folder for each model")
     cuda_arch: str = _setting("auto", "GPU architecture that TensorRT engines are built for, such as 8.9; auto = that of the first GPU")
     model_sources: str = _setting("packages,hub", "where models come from, in the order tried", choices="")
+    record_dir: str = _setting("", "where calls are recorded for `main.py replay`, without their sound; empty = nowhere")
     log_level: str = _setting("info", "what to print", choices="debug info warning error")
     verbose: bool = _setting(False, "same as LOG_LEVEL=debug")
 

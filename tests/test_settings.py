@@ -58,6 +58,7 @@ def test_an_older_variable_chooses_its_engine_unless_one_is_chosen():
         ("ASR_PORT", "six", "number"),
         ("VAD_FILTER", "maybe", "true"),
         ("TTS_SPEED", "nan", "0.5"),
+        ("EAGERNESS", "1.5", "0 to 1"),
         ("MODEL_SOURCES", "floppy", "packages"),
     ],
 )

@@ -2,7 +2,8 @@
 
     browser ──► doors (secret, origin) ──► page    the web page, its files and /config.json
                                        ├─► proxy   /transcription and /audio, straight to ports 6006 and 8888
-                                       └─► health  /health and its other spellings
+                                       ├─► health  /health and its other spellings
+                                       └─► metrics /metrics, for Prometheus
 
 Towards the inside the gateway is one more client of the two public sockets, so it may run on another
 host, and many times. `gateway.build_app` puts the parts together.

@@ -1,0 +1,29 @@
+"""A worker of main.py that only counts, and a house of three of them: how numbers travel, without a model.
+
+`run` tells its numbers once, so who has them later was told by main.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import main
+from fusion import process
+from fusion.messages import Beat, Metrics, Ready
+from fusion.settings import Settings
+
+
+def run(settings: Settings, inbox: Any, outbox: Any) -> None:
+    name = multiprocessing.current_process().name
+    outbox.put(Ready(name, "counting", "", "cpu", 0.0))
+    outbox.put(Metrics(name, (("turns_total", 1.0),)))
+    outbox.put(Metrics(name, (("turns_total", 2.0),)))
+    process.read_inbox(inbox, lambda message: None, lambda: outbox.put(Beat(name, None)))
+
+
+def house(settings: Settings) -> None:
+    """The real main and the real gateway around three of these."""
+    process.set_up_logging("error")
+    main.STAGES |= dict.fromkeys(("asr", "llm", "tts"), __name__)
+    raise SystemExit(main.Supervisor(settings).run())
