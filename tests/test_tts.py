@@ -10,7 +10,7 @@ import pytest
 from engine_checks import ENGLISH, SECOND, errors
 
 from fusion.engines import EngineError, load
-from fusion.engines.hibari import LONGEST, short_pieces, trimmed
+from fusion.engines.hibari import BREATH_S, CLAUSE_GAP_S, LONGEST, SENTENCE_GAP_S, gap_after, short_pieces, trimmed
 from fusion.engines.scripted import read_tones
 
 
@@ -85,6 +85,18 @@ def test_speech_starts_at_once_and_ends_soon(hibari, piper):
         loud = np.flatnonzero(np.abs(pcm) > 0.01)
         assert loud[0] / engine.sample_rate < 0.08
         assert 0.2 < (len(pcm) - loud[-1]) / engine.sample_rate < 0.4  # the pause after a sentence
+
+
+def test_the_pause_after_a_piece_depends_on_its_end(hibari, piper):
+    for piece in ("It is Paris.", "Really?", 'He said "no."', "Well…"):
+        assert gap_after(piece) == SENTENCE_GAP_S
+    assert gap_after("Of course,") == gap_after("a list:") == CLAUSE_GAP_S and gap_after("The tower is located") == BREATH_S
+    for engine in (hibari, piper):
+        silences = []
+        for piece in ("The tower is located", "The tower is located,", "The tower is located."):
+            pcm = say(engine, piece)
+            silences.append((len(pcm) - np.flatnonzero(np.abs(pcm) > 0.01)[-1]) / engine.sample_rate)
+        assert silences == sorted(silences) and silences[0] < 0.15
 
 
 def test_speech_is_understood(hibari, piper, whisper):

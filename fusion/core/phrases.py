@@ -1,4 +1,4 @@
-"""Small word lists behind the rules of `text`. All lower case; English unless said otherwise."""
+"""Small word lists behind the rules of `text` and `witness`. All lower case; English unless said otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,26 @@ ABBREVIATIONS = _set("""
 """)
 BEFORE_NUMBERS = _set("no. nos. vol. fig. eq. p. pp. ch. sec. art. op. dec. mar. apr.")  # only when a number follows
 CONJUNCTIONS = _set("and but or because while although though if unless until when whereas which who where so")
-NATURAL_BREAKS = _set("in on at for with from by about between during through into over under after before without")
+CLAUSE_STARTS = _set("but because while although though unless until when whereas which who where")  # a clause follows
+LINKS = _set("and or for with on over about under")  # no break inside "Romeo and Juliet", "Bank for International Settlements"
+PHRASE_STARTS = _set("in at from by between during through into after before without including such")
+FINITE = _set("is are was were can could will would should may might must has have had does did")
+DEGREES = _set("a an both very too so quite rather more most less")
+# Words that lean on what follows them: no breath after these.
+LEANING = _set("""
+    the a an my your his her our their its this that these those some any no every each both many few all
+    i you he she it we they there who which what where when how why and or but because if than as so too very more most less such not
+    of to in on at for with from by about into over under up out off down between during without within through
+    is are was were am be been being do does did have has had will would can could should may might must
+    look looks looking depend depends based think talk wait waiting ask deal deals known responsible used good bad similar different
+    according due prior close next able ready way want wants need needs going try trying like likes so said says think know interested
+""")
+# With a comma or dash after them, these may open a reply alone.
+OPENERS = frozenset(tuple(line.split()) for line in """
+    yes|no|sure|certainly|absolutely|definitely|of course|well|okay|ok|alright|all right|great|hello|hi|hey|hi there|hello there|thanks
+    thank you|sorry|im sorry|i am sorry|yeah|yep|nope|oh|ah|right|exactly|good question|great question|sure thing|no problem|its okay
+    actually|honestly|indeed|unfortunately|great idea|nice|interesting|im afraid
+""".replace("\n", "|").split("|") if line.strip())
 
 # --- what a listener says without wanting the turn ----------------------------------------------------------
 
@@ -47,3 +66,59 @@ SUBJECTS = _set("i you he she it we they me him her us them")
 DETERMINERS = SUBJECTS | _set("the a an my your his our their this that these those")
 WH_WORDS = _set("what who whom whose which where when why how")
 PARTICLE_VERBS = SUBJECTS | _set("turn switch come go log sign carry hold hang move keep plug going coming lights light")
+
+# --- dictation (patterns meet lower-case words joined by single spaces) ---------------------------------------
+
+DIGITS = _set("zero oh o one two three four five six seven eight nine double triple")
+DICTATION_SIGNS = _set("dot dash hyphen slash underscore double triple hashtag")
+NATO = _set("""
+    alpha alfa bravo charlie delta echo foxtrot golf hotel india juliet juliett kilo lima mike november oscar papa quebec romeo sierra
+    tango uniform victor whiskey xray yankee zulu
+""")
+# Symbols after these go on until they are long enough, even a single one.
+DICTATION_CUE = r"""(?x)
+    \b(?: (?:my|her|his|our|their|the|its) \s (?:\w+\s){0,3} (?:number|code|pin|zip|postcode|id|address|plate|password|extension|name) \s is
+        | (?:number|code|pin|zip|id|plate|password) (?:'s | \s is | \s it's)
+        | it's \s (?:number|code) | (?:spelled|spelt|spell \s it | spells) | area \s code | street \s number
+        | (?:reach|call) \s (?:me|him|her|us|them) (?:\s back)? \s (?:at|on) | dial )\b
+"""
+DICTATION_OPEN = r"""(?x)
+    (?<!the\s)(?<!your\s)(?<!an\s)(?<!a\s) \b(?: (?:area|zip|country|postal) \s code | street \s number) $
+    | \b\w \s as \s in \s \w+$ | ^(?!how) .* \b(?:spelled|spelt)$
+"""
+EMAIL_BEGUN = r"\be ?mail (?:(?:address )?(?:is|it's)|(?:me|us|him|her) at) (?:\S+ ?){1,8}$"
+STREET_BEGUN = r"\b(?:address is|live at|lives at|located at|deliver (?:it|this) to) \d+\w? \w+$"
+DATE_OR_TIME = r"""(?x)
+    \b(?:january|february|march|april|may|june|july|august|september|october|november|december) (?:\s\d+(?:st|nd|rd|th)?){1,2}$
+    | \b(?:at|for|by|until|till|to|from|it's) \s (?:1?\d \s [0-5]\d | (?:\w+) \s oh \s \w+)$
+"""
+STREETS = _set("street road avenue lane drive court square place boulevard way st rd ave blvd ln dr close hill park terrace")
+NUMBER_LENGTHS = {"zip": 5, "postcode": 5, "pin": 4, "card": 16}  # digits; a telephone number has ten
+
+# --- finished questions ---------------------------------------------------------------------------------------
+
+LEAD_INS = _set("so and but well okay ok hey hi hello oh um uh yeah yes no please now then sorry thanks alexa computer actually") | FILLERS
+ARTICLES = _set("the a an every another any some no")
+POSSESSIVES = _set("my your his her our their its")
+ASKED_SUBJECTS = _set("i you he she it we they there the a an my your his her our their this that these those")
+NO_SUBJECTS = _set("never been not always just to no yes")  # after an auxiliary they make a statement: "has never been surpassed"
+ADVERBIAL_WH = _set("what how why where when")  # may ask in the middle of a sentence; "who" and "which" tell about the word before
+WHAT_VERBS = _set("happened happens makes made causes caused comes goes means")
+# With these at their end, questions go on: "is the population", "can you tell", "is it very".
+RELATIONAL = _set("""
+    capital meaning difference population distance number kind sort type way reason purpose length depth size cost price history recipe
+    definition currency president name cause result role rest part point thing
+""")
+TRANSITIVE = _set("""
+    tell give show want like need get make find say think take use put explain know bring send help let mean recommend suggest
+    describe see hear try keep buy call set turn play
+""")
+TELLING = _set("tell give show explain say let help")
+MODIFIERS = _set("""
+    best worst most least very really too quite pretty more less other same next last first second third new good great big small long old
+    high different possible real natural artificial average main own only just also not always never ever still
+""")
+PREDICATES = _set("new good more same second first last next great small big long old different possible real high")  # but not after "the"
+OBJECTS = _set("it that this the a an some me him her us them not")
+TAG = r", ?(?:(?:is|are|was|were|do|does|did|can|could|would|will|have|has)(?:n't)? (?:i|you|he|she|it|we|they|there)|right)\W*$"
+NOUNS_IN_EST = _set("forest interest request guest harvest conquest contest protest chest west east test")

@@ -1,9 +1,9 @@
 """Text that grows and text that changes: what can be spoken already, what was surely said, what was heard.
 
 A reply grows piece by piece; `Clauses` cuts it where a voice may pause. A hypothesis about the user's
-words changes as a whole; `StablePrefix` keeps what two in a row agree on. The questions that turn-taking
-asks about words (the same? a mere "mm-hmm"? our own echo? unfinished?) are plain functions. Words are
-compared without case, punctuation and spacing; scripts without spaces count each character as a word.
+words changes as a whole; `StablePrefix` keeps what two in a row agree on. Words are compared without case,
+punctuation and spacing; scripts without spaces count each character as a word. What the user's words mean
+for the turn is asked of `witness`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 
 from fusion.core import phrases
 
-FIRST_WORDS = 3  # a clause this long may open a reply: the person is waiting
-FIRST_PATIENCE = 9  # words without a clause end, after which the first piece is cut at a natural place
+CLAUSE_WORDS = 3  # a clause this long may be spoken alone
+PHRASE_WORDS = 5  # so may so much before a phrase, when the person is waiting
+FIRST_PATIENCE = 9  # words without any such place, after which the first piece is cut at the best there is
 LONG_WORDS = 25  # a later sentence that is longer is spoken clause by clause
+WORDS_MEANWHILE = 4  # written, even by a slow model, while one is spoken: a later piece shall be there before silence is
 MOST_WORDS, MOST_CHARACTERS = 50, 600  # then any space will do: no piece waits for ever
 CHARACTERS_PER_S = 14.0  # of speech at normal pace, for a piece whose length is not yet known
 
@@ -56,32 +58,39 @@ def _run_together(text: str) -> str:
 class Clauses:
     """Cuts one growing reply into pieces to be spoken.
 
-    The first piece comes early (a clause, when it has a few words); the others are sentences, or clauses
-    of very long ones. The pieces, joined, are the text except for white space, and do not depend on how
-    the text was divided when it arrived. A piece may lack words (a row of dashes); `speakable` is then "".
+    The first piece comes early: a mere "Yes,", a clause, or what stands before a phrase where a speaker could
+    breathe. What follows comes as soon as the voice might run dry; then it is sentences, or clauses of very
+    long ones. The pieces, joined, are the text except for white space, and do not depend on how the text was
+    divided when it arrived, except that a sure end of the first sentence is not waited for when the text that
+    arrived ends there. A piece may lack words (a row of dashes); `speakable` is then "".
     """
 
     def __init__(self) -> None:
         self._text = ""  # not yet given out
-        self._first = True
+        self._given = 0.0  # words given out
 
     def feed(self, piece: str) -> list[str]:
-        """More text; what became complete. A possible end counts only once the next character is known."""
+        """More text; what became complete. A possible end counts once the next character is known, or if there is no doubt."""
         ready: list[str] = []
         for character in piece:
             if not character.isspace() and self._text and (self._text[-1].isspace() or _TOUCHING.search(self._text[-4:])):
                 cut = self._cut(character)
                 if cut:
-                    ready.append(self._text[:cut].strip())
-                    self._text, self._first = self._text[cut:].lstrip(), False
+                    ready.append(self._give(cut))
             if self._text or not character.isspace():
                 self._text += character
+        if not self._given and _surely_ends(self._text):
+            ready.append(self._give(len(self._text)))
         return ready
 
     def flush(self) -> str:
         """The rest, when the reply has ended; "" if there is none."""
-        rest, self._text = self._text.strip(), ""
-        return rest
+        return self._give(len(self._text))
+
+    def _give(self, cut: int) -> str:
+        piece, self._text = self._text[:cut].strip(), self._text[cut:].lstrip()
+        self._given += _weight(piece)
+        return piece
 
     def _cut(self, following: str) -> int:
         """Where the text so far is to be cut, knowing the next visible character; 0 = not yet."""
@@ -91,11 +100,13 @@ class Clauses:
             return len(self._text)
         if end == "sentence":
             return len(self._text) if count else 0
-        if self._first:
-            if end == "clause" and count >= FIRST_WORDS:
-                return len(self._text)
-            return _natural_break(self._text) if count >= FIRST_PATIENCE else 0
-        return _last_clause(self._text, following) if count >= LONG_WORDS else 0
+        if count >= LONG_WORDS:
+            return _last_clause(self._text, following)
+        if count < self._given * WORDS_MEANWHILE:
+            return 0
+        if end == "clause" and (count >= CLAUSE_WORDS or words(self._text) in phrases.OPENERS):
+            return len(self._text)
+        return _before_phrase(self._text, following, count >= FIRST_PATIENCE)
 
 
 def _weight(text: str) -> float:
@@ -119,7 +130,8 @@ def _end(text: str, following: str) -> str:
     if core[-1] in _COMMAS:
         dated = following.isdigit() and core[-2:-1].isdigit()
         aside = core.count("(") > core.count(")")
-        return "" if dated or aside else "clause"
+        place = core[-1] == "," and following.isupper() and core.split()[-1][0].isupper() and len(core.split()) > 1  # "in Paris, France"
+        return "" if dated or aside or place else "clause"
     return ""
 
 
@@ -142,14 +154,42 @@ def _stops(core: str, following: str) -> bool:
     return last.lower() not in phrases.ABBREVIATIONS and not _INITIALS.match(last)
 
 
-def _natural_break(text: str) -> int:
-    """Before the last conjunction, else preposition, with enough words on its left and one on its right; 0 = none."""
+def _surely_ends(text: str) -> bool:
+    """Does `text` end a sentence, whatever comes next: "Sure!", or "." after a plain word? Not "Dr.", "3." or an open quotation."""
+    nested = any(text.count(a) > text.count(b) for a, b in ("()", "[]", "“”", "«»")) or text.count('"') % 2 or text.count("**") % 2
+    if nested or text[-1:].isspace():
+        return False
+    *before, last = text.lower().split() or [""]
+    plain = re.fullmatch(r"[^\W\d_]{3,}[.!?]", last) and last not in phrases.ABBREVIATIONS | phrases.BEFORE_NUMBERS | {"etc."}
+    return bool(plain) and (bool(before) or words(text) in phrases.OPENERS)
+
+
+def _before_phrase(text: str, following: str, patient: bool) -> int:
+    """Where to cut so that the last word, with which a phrase begins, opens the next piece; `patient`: any word that does. 0 = nowhere."""
     tokens = _tokens(text)
-    for breaks in (phrases.CONJUNCTIONS, phrases.NATURAL_BREAKS):
-        for i in range(len(tokens) - 2, FIRST_WORDS, -1):
-            if tokens[i].strip().lower() in breaks:
-                return len("".join(tokens[:i]))
+    for i in range(len(tokens) - 1, CLAUSE_WORDS - 1, -1):
+        clause = tokens[i].strip().lower() in phrases.CLAUSE_STARTS
+        if i >= (CLAUSE_WORDS if clause or patient else PHRASE_WORDS) and _begins_phrase(tokens, i, following, patient):
+            return len("".join(tokens[:i]))
+        if not patient:
+            break
     return 0
+
+
+def _begins_phrase(tokens: Sequence[str], i: int, following: str, patient: bool) -> bool:
+    """Could a speaker breathe before word `i`? Not within a name or a number, nor after a word that belongs to what follows."""
+    word, before = tokens[i].strip().lower(), tokens[i - 1].strip().rstrip(_CLOSERS) or "-"
+    after = tokens[i + 1].strip()[0] if i + 1 < len(tokens) else following
+    if not before[-1].isalpha() or before.lower() in phrases.LEANING or before.lower().endswith("ly"):
+        return False
+    if word in ("and", "or") and tokens[i - 2].strip().lower() in phrases.DEGREES:
+        return False  # "a very old and small house"
+    if word in phrases.LINKS:
+        return not (before[0].isupper() and after.isupper()) and not (after.isdigit() and word in ("about", "over", "under"))
+    if word in phrases.FINITE:  # the end of a long subject
+        verbless = not any(other.strip().lower() in phrases.FINITE | phrases.CLAUSE_STARTS for other in tokens[:i])
+        return verbless and (patient or i >= PHRASE_WORDS)
+    return word in phrases.CLAUSE_STARTS or word in phrases.PHRASE_STARTS or (patient and word in ("to", "that"))
 
 
 def _last_clause(text: str, following: str) -> int:
@@ -162,7 +202,7 @@ def _last_clause(text: str, following: str) -> int:
     ends += [m.end() for m in re.finditer(rf"[—{_WIDE_COMMAS}](?=\S)", text)]
     if _TOUCHING.search(text) and _end(text, following) == "clause":
         ends.append(len(text))
-    return max(end for end in ends if end == 0 or _weight(text[:end]) >= FIRST_WORDS)
+    return max(end for end in ends if end == 0 or _weight(text[:end]) >= CLAUSE_WORDS)
 
 
 _EMOJI = re.compile(
@@ -206,110 +246,6 @@ class StablePrefix:
                 self._stable.append(now)
         self._previous = tokens
         return "".join(self._stable).strip(), "".join(tokens[len(self._stable):]).strip()
-
-
-# --- what the user's words mean for the turn ----------------------------------------------------------------
-
-
-def is_backchannel(text: str) -> bool:
-    """At most three words, all of them mere signs of listening ("mm-hmm", "yeah", "I see"). Silence is none."""
-    found = [word for word in (_undoubled("".join(words(token))) for token in text.split()) if word]
-    return 0 < len(found) <= 3 and (" ".join(found) in _BACKCHANNELS or all(word in _BACKCHANNELS for word in found))
-
-
-def _undoubled(text: str) -> str:
-    return re.sub(r"(.)\1+", r"\1", text)  # "mmmm" is "mm"
-
-
-_BACKCHANNELS = frozenset(map(_undoubled, phrases.BACKCHANNELS))
-
-
-def is_echo(text: str, spoken: str) -> bool:
-    """Are the words heard our own, of `spoken`: at least two thirds of them, in order and close together?"""
-    heard, said = words(text), words(spoken)
-    if not heard or not said or (len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard)):
-        return False
-    alike = [[_alike(x, y) for x in heard] for y in said]
-    width, enough = len(heard) + max(1, len(heard) // 3), -(-len(heard) * 2 // 3)
-    spans = (alike[i : i + width] for i in range(max(1, len(said) - len(heard) + 1)))
-    return any(sum(map(any, span)) >= enough and _in_order(span) >= enough for span in spans)
-
-
-def _in_order(alike: Sequence[Sequence[bool]]) -> int:
-    """Length of the longest common subsequence of two rows of words, from which word equals which."""
-    best = [0] * (len(alike[0]) + 1)
-    for row in alike:
-        diagonal = 0
-        for j, same in enumerate(row, 1):
-            above = best[j]
-            best[j] = diagonal + 1 if same else max(above, best[j - 1])
-            diagonal = above
-    return best[-1]
-
-
-def _alike(a: str, b: str) -> bool:
-    """The same word but perhaps for its ending, which an echo seldom keeps."""
-    if a == b or a[:3] != b[:3]:
-        return a == b
-    shared = max(3, -(-max(len(a), len(b)) * 7 // 10))
-    return min(len(a), len(b)) >= shared and a[:shared] == b[:shared]
-
-
-def unfinished(text: str, language: str = "en") -> bool:
-    """Do the words ask for more: "What is the", "How old is", "um", "I went to …"? English, but for trailing dots and dashes.
-
-    A full stop or question mark is ignored, for recognizers put one there anyway. Errs towards False: a
-    speaker who is done waits at most for the longer silence, yet nobody likes to be made to wait.
-    """
-    if re.search(r"(?:\.\.\.|…|[-–—])\s*$", text):
-        return True
-    if language != "en":
-        return False
-    written = re.findall(r"\w+(?:'\w+)*", text.replace("’", "'"))
-    if not written:
-        return False
-    *before, last = [word.lower() for word in written]
-    previous = before[-1] if before else ""
-    if last in phrases.FILLERS or last in phrases.CONTRACTIONS:
-        return True
-    if last in phrases.AUXILIARIES:
-        return not _answered(before, previous, last)
-    if previous in phrases.ASKING and last in phrases.SUBJECTS:  # "Can you", "How do you", but not a tag: "..., did you?"
-        return len(before) == 1 or before[0] in phrases.WH_WORDS
-    if last in phrases.PREPOSITIONS:
-        return not _stranded(before, previous, last)
-    if last == "a":
-        return written[-1] == "a" or not before  # "vitamin A"
-    if last == "so":
-        return not before or previous in phrases.CONJUNCTIONS
-    if last in ("while", "since"):
-        return previous not in ("a", "ever")
-    return last in phrases.OPEN_WORDS
-
-
-def _answered(before: Sequence[str], previous: str, last: str) -> bool:
-    """Is the auxiliary at the end complete: "I can", "what do you have", "where the station is"?"""
-    if last == "am":
-        return previous not in phrases.WH_WORDS
-    if previous in ("this", "that", "there", "these", "those"):
-        return len(before) > 1
-    if previous in phrases.SUBJECTS:
-        return True
-    if last in ("do", "does", "did", "have", "has", "had", "be") and any(word in phrases.AUXILIARIES for word in before):
-        return True
-    asked = next((i for i, word in enumerate(before) if word in phrases.WH_WORDS), len(before))
-    return any(word in phrases.DETERMINERS for word in before[asked + 1: -1])
-
-
-def _stranded(before: Sequence[str], previous: str, last: str) -> bool:
-    """Does the preposition at the end stand alone rightly: "Where are you from?", "turn it on"?"""
-    if last in ("in", "on") and (previous in phrases.PARTICLE_VERBS or (before and before[0] in ("turn", "switch"))):
-        return True
-    if not any(word in phrases.WH_WORDS for word in before[:3]):
-        return False
-    if previous.endswith("ing") and previous != "going":
-        return before[-2] in phrases.SUBJECTS  # "What are you looking for", but "What is the meaning of"
-    return last != "to" and previous in phrases.DETERMINERS
 
 
 # --- what was heard -----------------------------------------------------------------------------------------

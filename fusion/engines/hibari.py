@@ -16,7 +16,8 @@ import numpy as np
 from fusion.engines import EngineError
 
 RATE = 24_000
-LEAD_S, TAIL_S, SENTENCE_GAP_S = 0.02, 0.15, 0.25  # silence left before, after, and after the end of a sentence
+LEAD_S = 0.02  # silence left before a clip
+SENTENCE_GAP_S, CLAUSE_GAP_S, BREATH_S = 0.25, 0.15, 0.05  # and after it: at the end of a sentence, of a clause, in the middle of one
 QUIET = 0.001  # root mean square of 10 ms; below is silence (soft consonants have 0.002 and more)
 LONGEST = 250  # characters in one clip
 LONG_NUMBER = re.compile(r"\d{16,}")  # read digit by digit: the package fails on numbers without a name
@@ -60,8 +61,7 @@ class Hibari:
                     parts = list(made.stream(piece, min(max(speed, 0.5), 2.0), seed=0))
                 except (LookupError, ValueError, RuntimeError) as error:
                     raise EngineError(f"hibari cannot read {piece!r} ({type(error).__name__}: {error})") from error
-                gap = SENTENCE_GAP_S if piece.rstrip("\"'”’)").endswith((".", "!", "?", "…")) else TAIL_S
-                pcm = trimmed(np.concatenate(parts), LEAD_S, gap) if parts else np.zeros(0, np.float32)
+                pcm = trimmed(np.concatenate(parts), LEAD_S, gap_after(piece)) if parts else np.zeros(0, np.float32)
                 if len(pcm):
                     yield pcm
 
@@ -81,6 +81,12 @@ def short_pieces(sentence: str) -> Iterator[str]:
             *whole, held = textwrap.wrap(held, LONGEST, break_on_hyphens=False)
             yield from whole
     yield held
+
+
+def gap_after(piece: str) -> float:
+    """Seconds of silence that belong after `piece`."""
+    core = piece.rstrip("\"'”’») ")
+    return SENTENCE_GAP_S if core.endswith((".", "!", "?", "…")) else CLAUSE_GAP_S if core.endswith((",", ";", ":", "—", "–")) else BREATH_S
 
 
 def trimmed(pcm: np.ndarray, lead_s: float, tail_s: float, rate: int = RATE) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.engines import EngineError
-from fusion.engines.hibari import LEAD_S, SENTENCE_GAP_S, short_pieces, trimmed
+from fusion.engines.hibari import LEAD_S, gap_after, short_pieces, trimmed
 
 
 class Piper:
@@ -60,6 +60,6 @@ class Piper:
             if not any(c.isalnum() for c in piece):
                 continue
             for chunk in self._voice.synthesize(piece, how):
-                pcm = trimmed(chunk.audio_float_array, LEAD_S, SENTENCE_GAP_S, self.sample_rate)
+                pcm = trimmed(chunk.audio_float_array, LEAD_S, gap_after(piece), self.sample_rate)
                 if len(pcm):
                     yield pcm
