@@ -1,8 +1,8 @@
 """Thinks: lines of dialogue in, sentences out. Keeps nothing between jobs but the engine's own cache.
 
 A `Generate` is a job; a newer ticket of the same call makes it stale, and its generator is closed at the
-next piece. If the chosen server cannot be reached, at the start or in a turn, the embedded model answers
-instead, and everybody is told.
+next piece. What was written for nothing is counted. If the chosen server cannot be reached, at the start
+or in a turn, the embedded model answers instead, and everybody is told.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 from fusion import models, process, trt_engines
 from fusion.core.text import Clauses
 from fusion.engines import LLM, EngineError, load
-from fusion.messages import Beat, Cancel, Failed, Generate, Hangup, Notice, Prepare, Ready, Sentence, Stage, Ticket
+from fusion.messages import Beat, Cancel, Failed, Generate, Hangup, Metrics, Notice, Prepare, Ready, Sentence, Stage, Ticket
 from fusion.settings import Settings, engine_options
 from fusion.worker import Worker
 
 EMBEDDED, TENSORRT = "llama.cpp", "tensorrt-llm"
 LOCAL = (EMBEDDED, TENSORRT, "scripted")  # these fail for reasons that a smaller model does not cure: no fall-back
+BRIEF_PIECES = 40  # tokens, mostly: then a brief answer ends with its sentence, and at twice as many wherever it is
+METRICS_S = 5.0  # how often counts are told, if they have changed
 RETRY_S = 30.0  # after a failure, how long the server is left alone before it is asked again
 
 log = logging.getLogger("llm")
@@ -68,12 +70,12 @@ class Thinker:
                 self._embedded = load_embedded(self._settings)
             return self._embedded
 
-    def reply(self, lines: Sequence[tuple[str, str]]) -> Iterator[str]:
+    def reply(self, lines: Sequence[tuple[str, str]], brief: bool = False) -> Iterator[str]:
         """Pieces of the answer. A server that fails before its first piece is replaced within the turn."""
         engine = self.active
         try:
             started = False
-            for piece in self._ask(engine, lines):
+            for piece in self._ask(engine, lines, brief):
                 started = started or bool(piece)  # an empty piece only says that the engine is alive
                 yield piece
             if started:
@@ -84,13 +86,14 @@ class Thinker:
             if started or engine is not self.chosen or self._settings.llm_engine in LOCAL:
                 raise
             self._fall_back(f"{self._settings.llm_engine} failed ({error})")
-        yield from self._ask(self.active, lines)
+        yield from self._ask(self.active, lines, brief)
 
     def prepare(self, lines: Sequence[tuple[str, str]]) -> None:
         self.active.prepare(lines)
 
-    def _ask(self, engine: LLM, lines: Sequence[tuple[str, str]]) -> Iterator[str]:
-        return engine.reply(lines, max_tokens=self._settings.llm_max_tokens, temperature=self._settings.llm_temperature)
+    def _ask(self, engine: LLM, lines: Sequence[tuple[str, str]], brief: bool) -> Iterator[str]:
+        most = self._settings.llm_max_tokens
+        return engine.reply(lines, max_tokens=min(most, 2 * BRIEF_PIECES) if brief else most, temperature=self._settings.llm_temperature)
 
     def _back(self, engine: LLM) -> None:
         if self._fell_back and engine is self.chosen:
@@ -105,16 +108,58 @@ class Thinker:
         self._tell(Notice("llm", text))
 
 
+class Waste:
+    """Counts the pieces that the engine wrote, and those of replies that nobody will hear: given up, or a wrong guess. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._written = self._wasted = 0
+        self._finished: dict[str, tuple[Ticket, int]] = {}  # the last reply of each call, until the turn is past
+
+    def written(self, pieces: int = 1) -> None:
+        with self._lock:
+            self._written += pieces
+
+    def given_up(self, pieces: int) -> None:
+        with self._lock:
+            self._wasted += pieces
+
+    def finished(self, ticket: Ticket, pieces: int) -> None:
+        with self._lock:
+            self._finished[ticket.call] = ticket, pieces
+
+    def newer(self, ticket: Ticket) -> None:
+        """`ticket` was asked for. In the same turn as the reply before, it says that the words had been guessed wrong."""
+        with self._lock:
+            before = self._finished.get(ticket.call)
+            if before is not None and before[0] < ticket:
+                del self._finished[ticket.call]
+                self._wasted += before[1] if before[0].turn == ticket.turn else 0
+
+    def forget(self, call: str | None = None) -> None:
+        """The call is over; None: all are."""
+        with self._lock:
+            for name in [call] if call is not None else list(self._finished):
+                self._finished.pop(name, None)
+
+    def metrics(self) -> Metrics:
+        with self._lock:
+            return Metrics("llm", (("llm_pieces_total", self._written), ("llm_pieces_wasted_total", self._wasted)))
+
+
 class Service:
     """Messages to jobs, jobs to sentences."""
 
     def __init__(self, settings: Settings, outbox: Any) -> None:
         self._outbox = outbox
+        self.waste, self._told = Waste(), Waste().metrics()
         self.thinker = Thinker(settings, outbox.put)
         threads = self.thinker.active.parallel
         self.worker: Worker[Generate | Prepare] = Worker("llm", self._work, threads, together=True)
 
     def handle(self, message: Any) -> None:
+        if isinstance(message, (Generate, Cancel)):
+            self.waste.newer(message.ticket)
         if isinstance(message, Generate):
             self.worker.put(message.ticket, message, urgent=True)
         elif isinstance(message, Prepare):
@@ -123,13 +168,21 @@ class Service:
             self.worker.raise_to(message.ticket)
         elif isinstance(message, Hangup):
             self.worker.forget(message.call)
+            self.waste.forget(message.call)
         elif isinstance(message, Stage) and (message.name, message.state) == ("asr", "down"):
             self.worker.forget_all()  # every call lived there
+            self.waste.forget()
+
+    def tell_metrics(self) -> None:
+        metrics = self.waste.metrics()
+        if metrics != self._told:
+            self._told = metrics
+            self._outbox.put(metrics)
 
     def _work(self, ticket: Ticket, job: Generate | Prepare) -> None:
         try:
             if isinstance(job, Generate):
-                self._answer(ticket, job.lines)
+                self._answer(ticket, job)
                 return
             try:
                 self.thinker.prepare(job.lines)
@@ -139,20 +192,29 @@ class Service:
             log.warning("turn %d of %s failed: %s", ticket.turn, ticket.call, error)
             self._outbox.put(Failed(ticket, "llm", str(error)))
 
-    def _answer(self, ticket: Ticket, lines: Sequence[tuple[str, str]]) -> None:
-        began, first_token_s = time.monotonic(), 0.0
+    def _answer(self, ticket: Ticket, job: Generate) -> None:
+        began, first_token_s, count = time.monotonic(), 0.0, 0
         clauses, index = Clauses(), 0
-        pieces = self.thinker.reply(lines)
+        pieces = self.thinker.reply(job.lines, job.brief)
         for piece in pieces:
-            if self.worker.stale(ticket):
-                pieces.close()  # type: ignore[attr-defined]
-                return
             if piece:
                 first_token_s = first_token_s or time.monotonic() - began
+                count += 1
+                self.waste.written()
+            if self.worker.stale(ticket):
+                pieces.close()  # type: ignore[attr-defined]
+                self.waste.given_up(count)
+                return
             for clause in clauses.feed(piece):
-                self._outbox.put(Sentence(ticket, index, clause, first_token_s=first_token_s))
+                enough = job.brief and count >= BRIEF_PIECES and clause.rstrip("\"'”’)*").endswith((".", "!", "?"))
+                self._outbox.put(Sentence(ticket, index, clause, last=enough, first_token_s=first_token_s))
+                if enough:
+                    pieces.close()  # type: ignore[attr-defined]
+                    self.waste.finished(ticket, count)
+                    return
                 index += 1
         self._outbox.put(Sentence(ticket, index, clauses.flush(), last=True, first_token_s=first_token_s))
+        self.waste.finished(ticket, count)
 
 
 def run(settings: Settings, inbox: Any, outbox: Any) -> None:
@@ -162,10 +224,13 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
     name = settings.llm_engine if engine is service.thinker.chosen else EMBEDDED
     service.worker.start()
     outbox.put(Ready("llm", name, engine.model, engine.device, time.monotonic() - began))
-    beat_at = 0.0
+    beat_at = metrics_at = 0.0
 
     def tick() -> None:
-        nonlocal beat_at
+        nonlocal beat_at, metrics_at
+        if time.monotonic() - metrics_at >= METRICS_S:
+            metrics_at = time.monotonic()
+            service.tell_metrics()
         if time.monotonic() - beat_at >= 1.0:
             beat_at = time.monotonic()
             outbox.put(Beat("llm", service.worker.busy_since()))

@@ -12,20 +12,19 @@ import asyncio
 import logging
 import threading
 import time
-import uuid
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fusion import models, process
-from fusion.core.playout import Playout
+from fusion.core.playout import FILLER, Playout
 from fusion.core.text import Clauses, speakable
 from fusion.engines import TTS, EngineError, load
 from fusion.messages import Cancel, Commit, Failed, Hangup, Hold, Joined, Ready, Resume, Sentence, Stage, Ticket
 from fusion.settings import Settings, engine_options
-from fusion.sockets import Outgoing, address_of, listen
-from fusion.speech import Listener, SayJob, SpeakJob, Speech, pair, resampled
+from fusion.sockets import listen
+from fusion.speech import Counts, Door, FillerJob, Fillers, Listener, SayJob, SpeakJob, Speech, pair, resampled
 from fusion.wire import FrameError, WireError
 from fusion.wire import tts_socket as wire
 from fusion.wire.pcm import SPOKEN_RATE
@@ -33,8 +32,9 @@ from fusion.worker import Worker
 
 LEAD_S = 0.2  # how far ahead of real time a client may be: the longest that sound goes on after a Hold
 PIECE = SPOKEN_RATE // 10  # samples in one frame
-SAY_LIMIT = 64 * 1024 * 1024  # bytes that may wait for a client that asked for a text: it comes as fast as it is made
 SAY_TEXTS = 100  # that may wait on one connection
+METRICS_S = 5.0  # how often counts are told, if they have changed
+FILLERS = Ticket("fillers", 0)  # they belong to no call
 
 log = logging.getLogger("tts")
 
@@ -45,11 +45,15 @@ class Service:
         self.engine = load_engine(settings)
         self.calls: dict[str, Speech] = {}
         self.listeners: list[Listener] = []
-        self.worker: Worker[SpeakJob | SayJob] = Worker("tts", self._work)
+        self.worker: Worker[SpeakJob | SayJob | FillerJob] = Worker("tts", self._work)
+        self.fillers = Fillers(lambda job: self.worker.put(FILLERS, job))
+        self.counts = Counts()
+        self._told = self.counts.metrics(())
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.worker.start()
+        self._loop.call_later(METRICS_S, self._tell_metrics)
 
     # --- the inbox ----------------------------------------------------------------------------------------
 
@@ -65,6 +69,8 @@ class Service:
             pair(self.calls.values(), self.listeners)
         else:
             speech.joined = message
+        if self.settings.filler and not message.whole_replies:
+            self.fillers.get(self._filler(message, self.settings.filler))
 
     def _sentence(self, message: Sentence) -> None:
         speech = self.calls.get(message.ticket.call)
@@ -78,33 +84,59 @@ class Service:
             self._speak(speech, message)
 
     def _speak(self, speech: Speech, sentence: Sentence) -> None:
+        """What somebody waits for goes before all else: the first clause of a reply, once that is committed."""
         silent = speech.listener is None or not speakable(sentence.text)
-        self.worker.put(sentence.ticket, SpeakJob(sentence, speech.joined.voice, speech.joined.speed, silent))
+        job = SpeakJob(sentence, speech.joined.voice, speech.joined.speed, silent)
+        first, committed = sentence.index == 0, speech.committed == sentence.ticket
+        if first and not committed:
+            speech.guess = job
+        self.worker.put(sentence.ticket, job, urgent=first and committed)
 
     def _commit(self, message: Commit) -> None:
         speech = self.calls.get(message.ticket.call)
         if speech is None or speech.stale(message.ticket):
             return
         speech.committed = message.ticket
+        if speech.guess is not None and speech.guess.sentence.ticket == message.ticket:
+            self.worker.put(message.ticket, speech.guess, urgent=True)
         speech.playout.commit(message.ticket)
-        waiting, speech.waiting = speech.waiting, []
+        speech.guess, waiting, speech.waiting = None, speech.waiting, []
         for sentence in waiting:
             if sentence.ticket == message.ticket:
                 self._speak(speech, sentence)
         self._pump(speech)
+        if message.filler and speech.listener is not None and not speech.joined.whole_replies:
+            self.fillers.get(self._filler(speech.joined, message.filler))
+            speech.filler_timer = self._loop.call_later(message.filler_in_s, self._fill, speech, message)
+
+    def _filler(self, joined: Joined, text: str) -> FillerJob:
+        return FillerJob(text, self._voice(joined.voice), joined.speed)
+
+    def _fill(self, speech: Speech, commit: Commit) -> None:
+        """The reply is late: if nothing of it can be heard yet, say the filler, at once or when it has been made."""
+        speech.overdue = None
+        if not speech.playout.awaited(commit.ticket):
+            return
+        pcm = self.fillers.get(self._filler(speech.joined, commit.filler))
+        if pcm is None:
+            speech.overdue = commit
+        elif len(pcm):
+            speech.playout.put(commit.ticket, FILLER, pcm)
+            speech.playout.end(commit.ticket, FILLER, False)
+            self._pump(speech)
 
     def _hold(self, message: Hold) -> None:
         speech = self.calls.get(message.ticket.call)
         if speech is not None and not speech.joined.whole_replies:
             speech.playout.hold(message.ticket, self._loop.time())
-            self._event(speech, wire.hold())
+            speech.event(wire.hold())
             self._pump(speech)
 
     def _resume(self, message: Resume) -> None:
         speech = self.calls.get(message.ticket.call)
         if speech is not None and not speech.joined.whole_replies:
             speech.playout.resume(message.ticket, self._loop.time())
-            self._event(speech, wire.resume())
+            speech.event(wire.resume())
             self._pump(speech)
 
     def _cancel(self, message: Cancel) -> None:
@@ -114,7 +146,7 @@ class Service:
             return
         speech.waiting = []
         if speech.started is not None and speech.started < message.ticket:
-            self._event(speech, wire.clear(speech.started.turn))
+            speech.event(wire.clear(speech.started.turn))
             speech.started = None
         speech.playout.cancel(message.ticket, self._loop.time())
         self._pump(speech)
@@ -122,8 +154,10 @@ class Service:
     def _hangup(self, message: Hangup) -> None:
         self.worker.forget(message.call)
         speech = self.calls.pop(message.call, None)
-        if speech is not None and speech.timer:
-            speech.timer.cancel()
+        if speech is not None:
+            speech.stop_timers()
+            speech.playout.close()
+            self.counts.gone += speech.playout.tally
 
     def _stage(self, message: Stage) -> None:
         if (message.name, message.state) == ("asr", "down"):  # every call lived there
@@ -138,12 +172,17 @@ class Service:
 
     # --- the engine thread --------------------------------------------------------------------------------
 
-    def _work(self, ticket: Ticket, job: SpeakJob | SayJob) -> None:
-        say = isinstance(job, SayJob)
-        text = job.parts[0] if isinstance(job, SayJob) else job.sentence.text
+    def _work(self, ticket: Ticket, job: SpeakJob | SayJob | FillerJob) -> None:
+        if isinstance(job, FillerJob):
+            self._make_filler(job)
+            return
+        if isinstance(job, SpeakJob) and not job.once.acquire(blocking=False):
+            return  # its more urgent copy was made
+        text = job.parts[0] if isinstance(job, SayJob) else "" if job.silent else job.sentence.text
         try:
-            for pcm in () if not say and job.silent else self.engine.speak(speakable(text), self._voice(job.voice), job.speed):
+            for pcm in self.engine.speak(speakable(text), self._voice(job.voice), job.speed) if text else ():
                 if self.worker.stale(ticket):
+                    self._loop.call_soon_threadsafe(self._lose, len(pcm) * SPOKEN_RATE // self.engine.sample_rate)
                     return
                 if len(pcm):  # else it only asks whether somebody listens
                     self._loop.call_soon_threadsafe(self._made, ticket, job, resampled(pcm, self.engine.sample_rate))
@@ -152,19 +191,39 @@ class Service:
             return
         self._loop.call_soon_threadsafe(self._ended, ticket, job)
 
+    def _make_filler(self, job: FillerJob) -> None:
+        try:
+            parts = [resampled(pcm, self.engine.sample_rate) for pcm in self.engine.speak(speakable(job.text), job.voice, job.speed)]
+        except EngineError as error:  # the reply itself will come
+            log.warning("the filler %r could not be said: %s", job.text, error)
+            parts = []
+        self._loop.call_soon_threadsafe(self._filler_made, job, np.concatenate([np.zeros(0, np.float32), *parts]))
+
+    def _filler_made(self, job: FillerJob, pcm: np.ndarray) -> None:
+        self.fillers.keep(job, pcm)
+        for speech in self.calls.values():
+            if speech.overdue is not None:
+                self._fill(speech, speech.overdue)
+
     def _voice(self, voice: str) -> str:
         return voice if voice in self.engine.voices else self.engine.voices[0]
 
     def _made(self, ticket: Ticket, job: SpeakJob | SayJob, pcm: np.ndarray) -> None:
         if isinstance(job, SayJob):
             job.listener.said += len(pcm)
+            self.counts.said += len(pcm)
             for start in range(0, len(pcm), PIECE):
                 job.listener.audio(pcm[start : start + PIECE])
             return
         speech = self.calls.get(ticket.call)
-        if speech is not None:
+        if speech is None:
+            self._lose(len(pcm))
+        else:
             speech.playout.put(ticket, job.sentence.index, pcm)
             self._pump(speech)
+
+    def _lose(self, samples: int) -> None:
+        self.counts.lost += samples
 
     def _ended(self, ticket: Ticket, job: SpeakJob | SayJob) -> None:
         if isinstance(job, SayJob):
@@ -189,36 +248,17 @@ class Service:
         else:
             self._outbox.put(Failed(ticket, "tts", reason))
 
-    # --- pacing -------------------------------------------------------------------------------------------
-
     def _pump(self, speech: Speech) -> None:
-        """Let out what may leave now, tell what was played, and come back when there is more."""
-        now = self._loop.time()
-        chunks = speech.playout.release(now)
-        if chunks:
-            self._start(speech, chunks[0].ticket)
-        if speech.listener is not None:
-            parts = [chunk.audio for chunk in chunks]
-            for part in [np.concatenate(parts)] if parts and speech.joined.whole_replies else parts:
-                speech.listener.audio(part)
-        for spoken in speech.playout.spoken(now):
-            self._outbox.put(spoken)
-            if spoken.last:
-                self._event(speech, wire.end(spoken.ticket.turn))
-                speech.started = None
-        if speech.timer:
-            speech.timer.cancel()
-        wake_at = speech.playout.wake_at(now)
-        speech.timer = self._loop.call_at(wake_at, self._pump, speech) if wake_at is not None else None
+        speech.pump(self._loop, self._outbox.put)
 
-    def _start(self, speech: Speech, ticket: Ticket) -> None:
-        if speech.started != ticket:
-            speech.started = ticket
-            self._event(speech, wire.start(ticket.turn))
+    # --- counts -------------------------------------------------------------------------------------------
 
-    def _event(self, speech: Speech, text: str) -> None:
-        if speech.listener is not None:
-            speech.listener.event(text)
+    def _tell_metrics(self) -> None:
+        metrics = self.counts.metrics(self.calls.values())
+        if metrics != self._told:
+            self._told = metrics
+            self._outbox.put(metrics)
+        self._loop.call_later(METRICS_S, self._tell_metrics)
 
     # --- listeners ----------------------------------------------------------------------------------------
 
@@ -263,47 +303,8 @@ def load_engine(settings: Settings) -> TTS:
         if model.kind == "tts":
             path = str(models.fetch(model, settings.cache, settings.sources))
     engine: TTS = load("tts", settings.tts_engine, model=path, voice=settings.tts_voice, **engine_options(settings.tts_option))
+    resampled(np.zeros(engine.sample_rate // 10, np.float32), engine.sample_rate)  # loads its library: no caller shall wait for that
     return engine
-
-
-class Door:
-    """What a connection on 8888 goes through."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def serve(self, connection: Any) -> None:
-        from websockets.exceptions import ConnectionClosed
-
-        out = Outgoing(connection, SAY_LIMIT)
-        listener = Listener(f"say-{uuid.uuid4().hex[:8]}", out, wire.Name(), address_of(connection))
-        try:
-            listener.name = wire.parse_address(connection.request.path)
-            self._service.listen(listener)
-            async for frame in connection:
-                if isinstance(frame, str):
-                    self._frame(listener, frame)
-        except ConnectionClosed:
-            pass
-        except WireError as problem:
-            out.send(wire.error(None, "refused", problem.message))
-            out.close(1008, "see the message before")
-        finally:
-            self._service.leave(listener)
-        if not out.closed:
-            out.close()
-        await out.finished()
-
-    def _frame(self, listener: Listener, frame: str) -> None:
-        try:
-            request = wire.parse_frame(frame)
-            if isinstance(request, wire.Name):
-                listener.name = request
-                self._service.listen(listener)
-            elif isinstance(request, wire.Say):
-                self._service.say(listener, request)
-        except FrameError as problem:
-            listener.out.send(wire.error(problem.id, problem.code, problem.message))
 
 
 async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> None:

@@ -36,10 +36,11 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Generate:
-    """Write a reply to `lines`, oldest first."""
+    """Write a reply to `lines`, oldest first. `brief`: the machine is overloaded, so one sentence shall do."""
 
     ticket: Ticket
     lines: tuple[Line, ...]
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,14 @@ class Joined:
 
 @dataclass(frozen=True)
 class Commit:
-    """The guess was right: let the audio of this ticket out."""
+    """The guess was right: let the audio of this ticket out.
+
+    `filler` is said if none of the reply could be heard `filler_in_s` seconds after this arrived; "" = nothing is.
+    """
 
     ticket: Ticket
+    filler: str = ""
+    filler_in_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,14 @@ class Beat:
 
     name: str
     busy_since: float | None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the process `name` has counted since it started, and what it last measured: (metric, value) pairs for /metrics."""
+
+    name: str
+    values: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)

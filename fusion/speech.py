@@ -1,19 +1,26 @@
-"""What the speaking process keeps: who listens on 8888, what each call is being told, and the jobs of its engine."""
+"""What the speaking process keeps: who listens on 8888, what each call is being told, the jobs of its engine, and their counts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Collection, Iterable
+import threading
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from fusion.core.playout import Playout
-from fusion.messages import Joined, Sentence, Ticket
-from fusion.sockets import Outgoing
+from fusion.core.playout import Playout, Tally
+from fusion.messages import Commit, Joined, Metrics, Sentence, Spoken, Ticket
+from fusion.sockets import Outgoing, address_of
+from fusion.wire import FrameError, WireError
 from fusion.wire import tts_socket as wire
 from fusion.wire.pcm import SPOKEN_RATE, encode
+
+FILLERS = 32  # sounds that are kept
+SAY_LIMIT = 64 * 1024 * 1024  # bytes that may wait for a client that asked for a text: it comes as fast as it is made
 
 
 @dataclass
@@ -43,13 +50,47 @@ class Speech:
     playout: Playout[np.ndarray]
     listener: Listener | None = None
     committed: Ticket | None = None
+    guess: SpeakJob | None = None  # the first clause of a guess; whether it was made is not known here
     waiting: list[Sentence] = field(default_factory=list)  # of a guess, beyond its first clause
     started: Ticket | None = None
     timer: asyncio.TimerHandle | None = None
+    filler_timer: asyncio.TimerHandle | None = None
+    overdue: Commit | None = None  # its filler is due, and is being made
 
     def stale(self, ticket: Ticket) -> bool:
         newest = self.playout.ticket
         return newest is not None and ticket < newest
+
+    def event(self, text: str) -> None:
+        if self.listener is not None:
+            self.listener.event(text)
+
+    def pump(self, loop: asyncio.AbstractEventLoop, tell: Callable[[Spoken], object]) -> None:
+        """Let out what may leave now, tell what was played, and come back when there is more."""
+        now = loop.time()
+        chunks = self.playout.release(now)
+        if chunks and self.started != chunks[0].ticket:
+            self.started = chunks[0].ticket
+            self.event(wire.start(self.started.turn))
+        if self.listener is not None:
+            parts = [chunk.audio for chunk in chunks]
+            for part in [np.concatenate(parts)] if parts and self.joined.whole_replies else parts:
+                self.listener.audio(part)
+        for spoken in self.playout.spoken(now):
+            tell(spoken)
+            if spoken.last:
+                self.event(wire.end(spoken.ticket.turn))
+                self.started = None
+        if self.timer:
+            self.timer.cancel()
+        wake_at = self.playout.wake_at(now)
+        self.timer = loop.call_at(wake_at, self.pump, loop, tell) if wake_at is not None else None
+
+    def stop_timers(self) -> None:
+        for timer in (self.timer, self.filler_timer):
+            if timer is not None:
+                timer.cancel()
+        self.overdue = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +99,16 @@ class SpeakJob:
     voice: str
     speed: float
     silent: bool  # nobody listens: the text alone is the answer
+    once: threading.Lock = field(default_factory=threading.Lock, compare=False)  # taken when it is made: it may be queued twice
+
+
+@dataclass(frozen=True)
+class FillerJob:
+    """A short text for the time until a late reply comes."""
+
+    text: str
+    voice: str
+    speed: float
 
 
 @dataclass(frozen=True)
@@ -69,6 +120,84 @@ class SayJob:
     parts: tuple[str, ...]
     voice: str
     speed: float
+
+
+class Counts:
+    """What became of the audio that was made, in samples."""
+
+    def __init__(self) -> None:
+        self.gone = Tally()  # of the calls that are over
+        self.lost = 0  # made for replies that were stale by then
+        self.said = 0  # made of texts that clients asked for
+
+    def metrics(self, calls: Iterable[Speech]) -> Metrics:
+        tally = sum((speech.playout.tally for speech in calls), self.gone)
+        return Metrics("tts", (
+            ("tts_audio_seconds_total", (tally.made + self.lost + self.said) / SPOKEN_RATE),
+            ("tts_audio_wasted_seconds_total", (tally.dropped + self.lost) / SPOKEN_RATE),
+            ("tts_gaps_total", tally.gaps),
+            ("tts_gap_seconds_total", tally.gap / SPOKEN_RATE),
+        ))
+
+
+class Fillers:
+    """Sounds that bridge the wait for a reply, made ahead, for the engine is busy when one is needed."""
+
+    def __init__(self, make: Callable[[FillerJob], object]) -> None:
+        self._make = make
+        self._sounds: OrderedDict[FillerJob, np.ndarray | None] = OrderedDict()  # None: asked for
+
+    def get(self, job: FillerJob) -> np.ndarray | None:
+        """float32 [samples] at 24 kHz; None = it is being made."""
+        if job not in self._sounds:
+            self.keep(job, None)
+            self._make(job)
+        return self._sounds[job]
+
+    def keep(self, job: FillerJob, pcm: np.ndarray | None) -> None:
+        self._sounds[job] = pcm
+        if len(self._sounds) > FILLERS:
+            self._sounds.popitem(last=False)
+
+
+class Door:
+    """What a connection on 8888 goes through."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    async def serve(self, connection: Any) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        out = Outgoing(connection, SAY_LIMIT)
+        listener = Listener(f"say-{uuid.uuid4().hex[:8]}", out, wire.Name(), address_of(connection))
+        try:
+            listener.name = wire.parse_address(connection.request.path)
+            self._service.listen(listener)
+            async for frame in connection:
+                if isinstance(frame, str):
+                    self._frame(listener, frame)
+        except ConnectionClosed:
+            pass
+        except WireError as problem:
+            out.send(wire.error(None, "refused", problem.message))
+            out.close(1008, "see the message before")
+        finally:
+            self._service.leave(listener)
+        if not out.closed:
+            out.close()
+        await out.finished()
+
+    def _frame(self, listener: Listener, frame: str) -> None:
+        try:
+            request = wire.parse_frame(frame)
+            if isinstance(request, wire.Name):
+                listener.name = request
+                self._service.listen(listener)
+            elif isinstance(request, wire.Say):
+                self._service.say(listener, request)
+        except FrameError as problem:
+            listener.out.send(wire.error(problem.id, problem.code, problem.message))
 
 
 def pair(calls: Collection[Speech], listeners: Iterable[Listener]) -> None:

@@ -11,9 +11,9 @@ from conftest import SCRIPTED
 
 from fusion.engines import EngineError
 from fusion.engines.scripted import ScriptedLLM
-from fusion.messages import Cancel, Failed, Generate, Hangup, Line, Notice, Prepare, Sentence, Ticket
+from fusion.messages import Cancel, Failed, Generate, Hangup, Line, Metrics, Notice, Prepare, Sentence, Ticket
 from fusion.settings import Settings
-from llm_service import Service, Thinker
+from llm_service import BRIEF_PIECES, Service, Thinker, Waste
 
 
 class Outbox(queue.Queue):
@@ -67,6 +67,65 @@ def test_a_failure_ends_one_turn(service):
     assert failed == Failed(Ticket("a", 1, 1), "llm", "the scripted language model was told to fail")
     service.handle(ask("alpha", turn=2))
     assert service._outbox.until_last()[-1].last
+
+
+class Talker(ScriptedLLM):
+    """Sentences of ten words, as many as it may write, or one that has no end."""
+
+    def _answer(self, asked, lines):
+        return "no " * 300 if "endless" in asked else "One two three four five six seven eight nine ten. " * 30
+
+
+@pytest.mark.parametrize(("text", "length", "end"), [("alpha", BRIEF_PIECES, "ten."), ("endless", 2 * BRIEF_PIECES, "no")])
+def test_a_brief_answer_ends_with_its_sentence_or_is_cut(service, text, length, end):
+    service.thinker.chosen = Talker()
+    service.handle(Generate(Ticket("a", 1), (Line("user", text),), brief=True))
+    found = service._outbox.until_last()
+    said = " ".join(message.text for message in found).split()
+    assert [message.last for message in found] == [False] * (len(found) - 1) + [True]
+    assert len(said) == length and said[-1] == end
+    service.handle(Generate(Ticket("a", 2), (Line("user", text),)))
+    assert len(" ".join(message.text for message in service._outbox.until_last()).split()) == service.thinker._settings.llm_max_tokens
+
+
+def counts(waste: Waste) -> list[float]:
+    metrics = waste.metrics()
+    assert metrics.name == "llm" and [name for name, _ in metrics.values] == ["llm_pieces_total", "llm_pieces_wasted_total"]
+    return [value for _, value in metrics.values]
+
+
+def test_what_was_written_for_nothing_is_counted():
+    waste = Waste()
+    waste.written(10)
+    waste.finished(Ticket("a", 1, 1), 10)
+    waste.newer(Ticket("b", 1, 2))
+    waste.newer(Ticket("a", 1, 1))
+    assert counts(waste) == [10, 0]
+    waste.newer(Ticket("a", 1, 2))  # the words had been guessed wrong
+    waste.newer(Ticket("a", 1, 3))
+    assert counts(waste) == [10, 10]
+    waste.finished(Ticket("a", 1, 3), 5)
+    waste.newer(Ticket("a", 2, 0))  # the turn is past
+    waste.finished(Ticket("a", 2, 1), 5)
+    waste.forget("a")
+    waste.newer(Ticket("a", 2, 2))
+    waste.finished(Ticket("c", 1, 1), 5)
+    waste.forget()
+    waste.newer(Ticket("c", 1, 2))
+    assert counts(waste) == [10, 10]
+
+
+def test_a_reply_that_is_given_up_is_waste_and_told_once(service):
+    service.handle(ask("forever"))
+    assert isinstance(service._outbox.get(timeout=10), Sentence)
+    service.handle(Cancel(Ticket("a", 2, 0)))
+    deadline = time.monotonic() + 10
+    while service.worker.busy_since() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    service.tell_metrics()
+    service.tell_metrics()
+    told = [message for message in service._outbox.queue if isinstance(message, Metrics)]
+    assert len(told) == 1 and told[0].values[0][1] == told[0].values[1][1] > 0
 
 
 class Flaky(ScriptedLLM):

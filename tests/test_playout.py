@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fusion.core.playout import CHUNK_S, Chunk, Playout
+from fusion.core.playout import CHUNK_S, FILLER, GAP_S, Chunk, Playout, Tally
 from fusion.messages import Spoken, Ticket
 
 RATE, LEAD_S = 100, 0.2  # 10 samples are one chunk, 20 the lead
@@ -199,6 +199,59 @@ def test_real_rate_and_numpy_arrays() -> None:
     assert now == pytest.approx(123457.789, abs=1e-4) and last == 1.0
 
 
+def test_a_filler_comes_before_a_reply_that_is_late() -> None:
+    playout: Playout[list[int]] = Playout(RATE, LEAD_S)
+    assert not playout.awaited(T)
+    playout.commit(T)
+    assert playout.awaited(T) and not playout.awaited(T2)
+    playout.put(T, FILLER, [7] * 10)
+    playout.end(T, FILLER, False)
+    assert samples(playout.release(1.0)) == [7] * 10 and not playout.awaited(T)
+    assert [fact for _, fact in run(playout, 1.0)[1]] == [Spoken(T, -1, 0.0, 0.1), Spoken(T, -1, 0.1, 0.1)]
+    playout.put(T, 0, [1, 2])
+    playout.end(T, 0, True)
+    assert [(chunk.index, chunk.at, chunk.audio) for chunk in playout.release(3.0)] == [(0, 3.0, [1, 2])]
+    assert run(playout, 3.0)[1][-1] == (pytest.approx(3.02), Spoken(T, 0, 0.02, 0.02, last=True))
+    assert playout.tally == Tally(made=12)  # what a filler bridges is no gap
+
+
+def test_a_filler_that_comes_too_late_is_dropped() -> None:
+    playout = stream(T, 10, 10)
+    playout.commit(T)
+    playout.release(0.0)
+    assert not playout.awaited(T)
+    playout.put(T, FILLER, [7] * 10)
+    playout.end(T, FILLER, False)
+    sent, told, _ = run(playout, 0.0)
+    assert {chunk.index for _, chunk in sent} <= {0, 1} and {fact.index for _, fact in told} == {0, 1}
+    assert playout.tally == Tally(made=30, dropped=10)
+
+
+def test_nobody_waits_for_a_reply_that_is_held_or_had_no_sound() -> None:
+    playout: Playout[list[int]] = Playout(RATE, LEAD_S)
+    playout.commit(T)
+    playout.hold(T, 0.0)
+    assert not playout.awaited(T)
+    playout.resume(T, 0.0)
+    playout.end(T, 0, True)
+    assert [fact.last for fact in playout.spoken(0.0)] == [True] and not playout.awaited(T)
+
+
+def test_the_tally_of_waste_and_gaps() -> None:
+    playout: Playout[list[int]] = Playout(RATE, LEAD_S)
+    playout.commit(T)
+    playout.put(T, 0, [0] * 10)
+    playout.end(T, 0, False)
+    run(playout, 0.0)
+    playout.put(T, 1, [1] * 50)
+    run(playout, 0.6)
+    assert playout.tally == Tally(made=60, gaps=1, gap=50)
+    playout.put(T, 1, [1] * 40)
+    playout.cancel(T2, 1.05)
+    playout.put(T, 2, [2] * 5)
+    assert playout.tally == Tally(made=105, dropped=45, gaps=1, gap=50)
+
+
 class Listener(RuleBasedStateMachine):
     """Random lives of a stream, with a listener that plays what has left and hears gaps."""
 
@@ -209,6 +262,7 @@ class Listener(RuleBasedStateMachine):
         self.ticket: Ticket | None = None
         self.cut: dict[Ticket, int] = {}  # what was played of the replies before
         self.cut_made: dict[Ticket, dict[int, list[int]]] = {}
+        self.all_put = self.all_sent = self.gaps = self.gap = 0
         self.fresh()
 
     def fresh(self) -> None:
@@ -218,7 +272,8 @@ class Listener(RuleBasedStateMachine):
         self.committed = self.held = self.over = False
         self.sent: list[int] = []
         self.buffer = self.index = self.number = 0
-        self.told = (-1, 0.0)
+        self.dry = 0  # ticks of silence since the last of the sound
+        self.told = (-2, 0.0)
         self.begun: set[int] = set()
         self.finished: set[int] = set()
 
@@ -254,6 +309,19 @@ class Listener(RuleBasedStateMachine):
         else:
             self.playout.put(ticket, self.index, [-1] * length)
             self.playout.commit(ticket)
+        self.all_put += length
+
+    @rule(length=st.integers(1, 15))
+    def fill(self, length: int) -> None:
+        """A filler is taken while nothing of the reply was heard, once."""
+        if self.ticket:
+            audio = [1000 + i for i in range(length)]
+            if not self.sent and not self.finished and FILLER not in self.made:
+                self.made[FILLER] = audio
+                self.ended.add(FILLER)
+            self.playout.put(self.ticket, FILLER, audio)
+            self.playout.end(self.ticket, FILLER, False)
+            self.all_put += length
 
     @rule(last=st.booleans())
     def end(self, last: bool) -> None:
@@ -300,7 +368,8 @@ class Listener(RuleBasedStateMachine):
         while True:
             wake = self.playout.wake_at(self.now)
             step = until if wake is None else min(until, round(wake * RATE))
-            if not self.held:
+            if not self.held and self.sent:
+                self.dry += max(0, step - self.tick - self.buffer)
                 self.buffer = max(0, self.buffer - (step - self.tick))
             self.tick = step
             self.observe()
@@ -315,11 +384,17 @@ class Listener(RuleBasedStateMachine):
             assert chunk.ticket == self.ticket and 0 < len(chunk.audio) <= CHUNK_S * RATE
             assert round(chunk.at * RATE) == self.tick + self.buffer
             assert set(chunk.audio) <= set(self.made[chunk.index])
+            if self.dry >= GAP_S * RATE and chunk.index != FILLER and (chunk.index > 0 or chunk.audio[0] != self.made[0][0]):
+                self.gaps, self.gap = self.gaps + 1, self.gap + self.dry
+            self.dry = 0
             self.sent += chunk.audio
             self.buffer += len(chunk.audio)
+            self.all_sent += len(chunk.audio)
         assert self.buffer <= LEAD_S * RATE
         everything = [sample for index in sorted(self.made) for sample in self.made[index]]
         assert self.sent == everything[: len(self.sent)]
+        left = len(everything) - len(self.sent)
+        assert self.playout.tally == Tally(self.all_put, self.all_put - self.all_sent - left, self.gaps, self.gap)
         facts = self.playout.spoken(self.now)
         for fact in facts:
             if fact.ticket == self.ticket:
@@ -336,7 +411,7 @@ class Listener(RuleBasedStateMachine):
 
     def check(self, fact: Spoken) -> None:
         """Nothing is told too early, twice or backwards."""
-        begins = sum(len(self.made[index]) for index in range(fact.index))
+        begins = sum(len(made) for index, made in self.made.items() if index < fact.index)
         heard, length = round(fact.heard_s * RATE), len(self.made[fact.index])
         assert self.committed and not self.over
         assert (fact.index, fact.heard_s) >= self.told and begins + heard <= len(self.sent) - self.buffer
@@ -354,12 +429,12 @@ class Listener(RuleBasedStateMachine):
         """How much of the sentence that was playing when a newer ticket came was heard: told once."""
         made = self.cut_made.pop(fact.ticket)
         assert not fact.last
-        assert sum(len(made[index]) for index in range(fact.index)) + round(fact.heard_s * RATE) == self.cut[fact.ticket]
+        assert sum(len(audio) for index, audio in made.items() if index < fact.index) + round(fact.heard_s * RATE) == self.cut[fact.ticket]
 
     def check_complete(self) -> None:
         """Everything that is true by now was told."""
         played, begins = len(self.sent) - self.buffer, 0
-        for index in range(max(self.made, default=-1) + 1):
+        for index in range(FILLER if FILLER in self.made else 0, max(self.made, default=-1) + 1):
             length = len(self.made.get(index, []))
             assert (index in self.begun) == (begins <= played and begins < len(self.sent) and length > 0)
             begins += length

@@ -21,6 +21,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from fusion.messages import Spoken, Ticket
 
 CHUNK_S = 0.1  # the longest piece that leaves at once
+FILLER = -1  # the index of what is said before the reply, when it is late
+GAP_S = 0.02  # of silence where the reply should go on: shorter ones are not heard
 
 
 class Audio(Protocol):
@@ -54,6 +56,19 @@ class _Sentence(Generic[A]):
     announced: bool = False
 
 
+@dataclass
+class Tally:
+    """What has become of the audio, in samples, since the stream was opened."""
+
+    made: int = 0
+    dropped: int = 0  # of it, without ever having left
+    gaps: int = 0  # times that the sound stopped because the rest was late
+    gap: int = 0  # samples of silence that were heard there
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.made + other.made, self.dropped + other.dropped, self.gaps + other.gaps, self.gap + other.gap)
+
+
 class Playout(Generic[A]):
     """One reply stream of one call. `lead_s` None: the listener takes a reply as a whole, in one `release`."""
 
@@ -64,10 +79,13 @@ class Playout(Generic[A]):
         self._ticket: Ticket | None = None
         self._tick = 0  # the newest `now`, in samples
         self._facts: list[Spoken] = []
+        self._sentences: dict[int, _Sentence[A]] = {}
+        self.tally = Tally()
         self._empty()
 
     def _empty(self) -> None:
-        self._sentences: dict[int, _Sentence[A]] = {}
+        self.tally.dropped += sum(len(audio) for sentence in self._sentences.values() for audio in sentence.waiting)
+        self._sentences = {}
         self._sending = self._playing = 0  # indices of the sentences that leave and that are heard
         self._sent = self._run = 0
         self._zero = 0  # the tick at which sample 0 was played, or would have been without holds and gaps
@@ -77,12 +95,23 @@ class Playout(Generic[A]):
     # A newer ticket empties the stream, an older one is ignored.
 
     def put(self, ticket: Ticket, index: int, chunk: A) -> None:
-        """More audio of sentence `index`; sentences leave in the order of their indices, from 0. Ignored after its `end`."""
-        if self._current(ticket) and len(chunk):
-            sentence = self._sentences.setdefault(index, _Sentence())
-            if not sentence.ended:
-                sentence.waiting.append(chunk)
-                sentence.total += len(chunk)
+        """More audio of sentence `index`; sentences leave in the order of their indices, from 0. Ignored after its `end`.
+
+        The filler comes before sentence 0, if nothing of the reply has left; otherwise it is ignored.
+        """
+        self.tally.made += len(chunk)
+        current = self._current(ticket) and (index != FILLER or self._open_for_filler())
+        sentence = self._sentences.setdefault(index, _Sentence()) if current and len(chunk) else _Sentence(ended=True)
+        if sentence.ended:
+            self.tally.dropped += len(chunk)
+        else:
+            sentence.waiting.append(chunk)
+            sentence.total += len(chunk)
+
+    def _open_for_filler(self) -> bool:
+        if self._sent == 0 and self._playing == 0:
+            self._sending = self._playing = FILLER
+        return self._playing == FILLER
 
     def end(self, ticket: Ticket, index: int, last: bool) -> None:
         """Sentence `index` is complete (without any audio, maybe); `last`: so is the reply."""
@@ -115,6 +144,10 @@ class Playout(Generic[A]):
         self._advance(now)
         self._current(ticket)
 
+    def close(self) -> None:
+        """The call is over: what has not left never will."""
+        self._empty()
+
     # --- what goes out ------------------------------------------------------------------------------------
 
     def release(self, now: float) -> list[Chunk[A]]:
@@ -142,6 +175,10 @@ class Playout(Generic[A]):
             return now
         due = [tick for tick in (self._next_due(), self._next_fact()) if tick is not None]
         return max(now, min(due) / self._rate) if due else None
+
+    def awaited(self, ticket: Ticket) -> bool:
+        """Is the listener waiting for the first sound of `ticket`?"""
+        return ticket == self._ticket and self._committed and not self._held and self._sent == 0 and self._playing == 0
 
     @property
     def ticket(self) -> Ticket | None:
@@ -190,9 +227,11 @@ class Playout(Generic[A]):
     def _send(self) -> Chunk[A]:
         size = self._next_size()
         assert size is not None and self._ticket is not None
-        if self._run >= self._sent:  # the first sound, or the first after a gap, is heard now
-            self._zero, self._run = self._tick - self._sent, self._sent
         sentence = self._sentences[self._sending]
+        if self._run >= self._sent:  # the first sound, or the first after a gap, is heard now
+            if self._sending > 0 or sentence.begins is not None:  # what follows a filler was expected to be late
+                self._count_gap(self._run - self._sent)
+            self._zero, self._run = self._tick - self._sent, self._sent
         audio = sentence.waiting.popleft()
         if size < len(audio):
             sentence.waiting.appendleft(audio[size:])
@@ -201,6 +240,11 @@ class Playout(Generic[A]):
         chunk = Chunk(self._ticket, self._sending, audio[:size] if size < len(audio) else audio, (self._zero + self._sent) / self._rate)
         self._sent += size
         return chunk
+
+    def _count_gap(self, length: int) -> None:
+        if self._sent and length >= GAP_S * self._rate:
+            self.tally.gaps += 1
+            self.tally.gap += length
 
     # --- telling ------------------------------------------------------------------------------------------
 
