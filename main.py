@@ -2,6 +2,7 @@
 
     main.py                     run the server
     main.py talk FILE.wav       speak a recording (or --mic) to a running server
+    main.py replay FILE         play a recorded call through the core again
     main.py models              list, fetch, verify and remove models
     main.py doctor              what this machine can do and what will be used
 
@@ -34,6 +35,7 @@ from fusion.messages import (
     Hangup,
     Hold,
     Joined,
+    Metrics,
     Notice,
     Prepare,
     Ready,
@@ -61,6 +63,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Failed: ("asr",),
     Notice: ("asr",),
     Stage: ("asr", "llm", "tts", "gateway"),
+    Metrics: ("gateway",),
 }
 
 LOAD_S = 600.0  # torch.compile warms up for minutes on a GPU; the slowest disk we have met needs 40 s for the largest default model
@@ -97,6 +100,7 @@ class Child:
     started: float = 0.0
     beat: Beat | None = None
     beat_at: float = 0.0
+    metrics: Metrics | None = None  # the latest
     start_at: float = 0.0  # when it shall be (re)started
     delay: float = FIRST_DELAY_S
     gone: threading.Event = field(default_factory=threading.Event)
@@ -132,6 +136,8 @@ class Supervisor:
             elif isinstance(message, Ready):
                 self._ready(message)
             else:
+                if isinstance(message, Metrics):
+                    self.children[name].metrics = message
                 if isinstance(message, Notice):  # whoever comes later can read it from the stage
                     self.children[name].stage = replace(self.children[name].stage, note=message.text)
                     self.route(self.children[name].stage)
@@ -165,6 +171,8 @@ class Supervisor:
         reader.start()
         for other in self.children.values():  # a newcomer is told how the others are
             child.inbox.put(other.stage)
+            if other.metrics is not None and child.name in ROUTES[Metrics]:
+                child.inbox.put(other.metrics)
 
     def _bury(self, child: Child, why: str) -> None:
         """The process is dead: fresh queues at once, so that what is sent from now on waits for its successor."""
@@ -177,6 +185,7 @@ class Supervisor:
             box.cancel_join_thread()
             box.close()
         child.process.join()
+        child.metrics = None  # its successor counts from 0
         if not self.announced and not was_ready:
             log.error("%s could not start (%s); the lines above say why", child.name, why)
             self.failed = True
@@ -287,6 +296,8 @@ def parser() -> argparse.ArgumentParser:
     from fusion import talk
 
     talk.add_arguments(commands.add_parser("talk", help="speak a recording or the microphone to a running server"))
+    again = commands.add_parser("replay", help="play a recorded call through the core again (RECORD_DIR records calls)")
+    again.add_argument("file", metavar="FILE", help="a recording; ends with 1 when the core decides otherwise now, with 2 when it is none")
     store = commands.add_parser("models", help="list, fetch, verify or remove models")
     store.add_argument("action", nargs="?", default="list", choices=["list", "fetch", "verify", "remove"])
     store.add_argument("names", nargs="*", metavar="ID", help="model ids; none = the ones the settings need")
@@ -305,6 +316,10 @@ def main(arguments: list[str]) -> int:
             from fusion import talk
 
             return talk.run(namespace, chosen)
+        if namespace.command == "replay":
+            from fusion import replay
+
+            return replay.run(namespace.file)
         if namespace.command == "models":
             from fusion import models
 
