@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ import numpy as np
 from fusion import models, process, trt_engines
 from fusion.call.caller import Caller, check_voice
 from fusion.call.ear import Hearing
-from fusion.engines import ASROptions, EngineError, Utterance, VADStream, load
+from fusion.call.rations import Rations
+from fusion.core.turns import Latency
+from fusion.engines import ASR, ASROptions, EngineError, Hypothesis, Utterance, VADStream, load
 from fusion.messages import Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket
 from fusion.model_table import WHISPER_SIZES, is_whisper_name
 from fusion.settings import Settings, engine_options
@@ -32,6 +35,14 @@ HANDSHAKE_S = 20.0  # for the first frame of a connection
 TYPICAL_CALL_MIN = 5.0  # what a caller who must wait is told
 
 log = logging.getLogger("asr")
+
+
+@dataclass(frozen=True)
+class WordsJob:
+    caller: Caller
+    hearing: Hearing
+    urgent: bool  # somebody may have finished
+    asked_at: float  # on the clock of the event loop, which is the monotonic one
 
 
 class Service:
@@ -48,9 +59,11 @@ class Service:
             path = str(trt_engines.folder("asr", settings))
         elif settings.asr_engine != "scripted":
             path = str(models.fetch(models.resolve(settings.asr_model, "asr", settings), settings.cache, settings.sources))
+        self._threads = 1 if models.cores() <= 2 else min(4, models.cores() // 2)
         self.asr = load("asr", settings.asr_engine, model=path, device=settings.asr_device, compute_type=settings.asr_compute_type,
-                        threads=1 if models.cores() <= 2 else min(4, models.cores() // 2), **engine_options(settings.asr_option))
+                        threads=self._threads, **engine_options(settings.asr_option))
         self.languages = self.asr.languages or None
+        self._small: ASR | None = None  # listens when too many people talk; see load_small
         self._vad = load("vad", settings.vad_engine)
         self._turn = None
         if settings.turn_engine != "none":
@@ -58,7 +71,10 @@ class Service:
             if settings.turn_engine == "smart-turn":
                 path = str(models.fetch(models.resolve("smart-turn", "turn", settings), settings.cache, settings.sources))
             self._turn = load("turn", settings.turn_engine, model=path)
-        self.words: Worker[tuple[Caller, Hearing]] = Worker("asr", self._recognise)
+        self.scored = self._turn is not None
+        self.rations = Rations(self.callers.values())
+        self.counts = self.rations.counts
+        self.words: Worker[WordsJob] = Worker("asr", self._recognise)
         self.scores: Worker[tuple[Caller, np.ndarray, int]] = Worker("turn", self._score)
 
     def start(self) -> None:
@@ -67,35 +83,66 @@ class Service:
         self.words.start()
         self.scores.start()
 
+    def load_small(self) -> None:
+        """In a thread of its own, when the process is ready: a model that is not there is no reason to wait or to fail."""
+        path = models.fetch_small_asr(self.settings)
+        if path is not None:
+            try:
+                self._small = load("asr", self.settings.asr_engine, model=str(path), device=self.asr.device,
+                                   compute_type=self.settings.asr_compute_type, threads=self._threads)
+                self.rations.load.smaller = True
+            except EngineError as error:
+                log.warning("there is no smaller recognizer for overload: %s", error)
+
     # --- for callers --------------------------------------------------------------------------------------
 
     def post(self, message: object) -> None:
         self._outbox.put(message)
 
     def begin(self, options: ASROptions) -> Utterance:
+        english = options.language == "en" and options.task == "transcribe"
+        if self._small is not None and english and self.rations.small(self._loop.time()):
+            return self._small.begin(options)
         return self.asr.begin(options)
 
     def detector(self) -> VADStream:
         return self._vad.begin()
 
     def ask_words(self, caller: Caller, hearing: Hearing, urgent: bool) -> None:
-        self.words.put(Ticket(caller.call, 0), (caller, hearing), replace="words", urgent=urgent)
+        job = WordsJob(caller, hearing, urgent, self._loop.time())
+        self.words.put(Ticket(caller.call, 0), job, replace="words", urgent=urgent)
 
     def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None:
         self.scores.put(Ticket(caller.call, 0), (caller, audio, stopped_at), replace="score", urgent=True)
 
+    def answered(self, latency: Latency) -> None:
+        self.rations.answered(latency, self._loop.time())
+
+    def share_out(self) -> None:
+        """With the heartbeat: what everybody may ask of the machine, and what was counted."""
+        now = self._loop.time()
+        said = self.rations.share_out(self.words.waiting(), now)
+        for caller in self.callers.values() if said else ():
+            caller.view.notice(said)
+        self._outbox.put(self.rations.metrics(now))
+
     # --- engine threads -----------------------------------------------------------------------------------
 
-    def _recognise(self, ticket: Ticket, job: tuple[Caller, Hearing]) -> None:
-        caller, hearing = job
+    def _recognise(self, ticket: Ticket, job: WordsJob) -> None:
+        began = time.monotonic()
         try:
-            result = hearing.transcribe()
+            result = job.hearing.transcribe(job.urgent)
         except EngineError as error:
-            failed = Failed(caller.conversation.ticket, "asr", str(error))
-            self._loop.call_soon_threadsafe(caller.message, failed)
+            failed = Failed(job.caller.conversation.ticket, "asr", str(error))
+            self._loop.call_soon_threadsafe(job.caller.message, failed)
             return
         if result is not None:
-            self._loop.call_soon_threadsafe(caller.words, hearing, *result)
+            self._loop.call_soon_threadsafe(self._came, job, time.monotonic() - began, *result)
+
+    def _came(self, job: WordsJob, decode_s: float, hypothesis: Hypothesis, upto: int) -> None:
+        now = self._loop.time()
+        self.rations.words_came(now - job.asked_at, decode_s, job.urgent, now)
+        job.caller.words(job.hearing, hypothesis, upto)
 
     def _score(self, ticket: Ticket, job: tuple[Caller, np.ndarray, int]) -> None:
         caller, audio, stopped_at = job
@@ -121,7 +168,9 @@ class Service:
             for caller in self.callers.values():
                 caller.stage(message)
 
-    def busy_since(self) -> float | None:
+    def beat(self) -> float | None:
+        """Once a second: when the oldest unfinished job began."""
+        self.share_out()
         return min((since for since in (self.words.busy_since(), self.scores.busy_since()) if since is not None), default=None)
 
 
@@ -240,7 +289,8 @@ async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> Non
     async with listen(settings, settings.asr_port, door.serve) as server:
         threading.Thread(target=read, name="inbox", daemon=True).start()
         outbox.put(Ready("asr", settings.asr_engine, service.asr.model, service.asr.device, time.monotonic() - began))
-        await process.beat("asr", outbox, service.busy_since, stopping)
+        threading.Thread(target=service.load_small, name="small", daemon=True).start()
+        await process.beat("asr", outbox, service.beat, stopping)
         service.words.stop()
         service.scores.stop()
         server.close()

@@ -4,7 +4,6 @@
 export class SoundError extends Error {}
 
 const CONSTRAINTS = { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 } };
-const LOCAL_HOLD_MS = 500; // how long a silence of our own waits for the server's word
 
 const MICROPHONE_TROUBLE = {
   NotAllowedError: "The microphone is blocked. Allow it beside the address bar, then start again. You can still type.",
@@ -61,12 +60,7 @@ export class Player {
     this.volume = context.createGain();
     this.node = new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { rate } });
     this.node.connect(this.volume).connect(context.destination);
-    this.playing = false;
-    this.held = false; // by the server
-    this.node.port.onmessage = ({ data }) => {
-      this.playing = data.playing;
-      report(data);
-    };
+    this.node.port.onmessage = ({ data }) => report(data);
   }
 
   /** A message of port 8888. */
@@ -74,20 +68,8 @@ export class Player {
     if (message instanceof ArrayBuffer) {
       this.node.port.postMessage({ order: "audio", pcm: new Int16Array(message) }, [message]);
     } else if (["start", "end", "hold", "resume", "clear"].includes(message.type)) {
-      if (message.type !== "end") {
-        clearTimeout(this.timer); // the server has spoken: its word counts
-        this.held = message.type === "hold";
-      }
       this.node.port.postMessage({ order: message.type, turn: message.turn });
     }
-  }
-
-  /** Somebody began to speak: silence now, and go on if the server does not say what to do. */
-  hush() {
-    if (!this.playing || this.held) return;
-    this.node.port.postMessage({ order: "hold" });
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.take({ type: "resume" }), LOCAL_HOLD_MS);
   }
 
   clear() {

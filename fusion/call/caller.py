@@ -15,10 +15,13 @@ from typing import Protocol
 import numpy as np
 
 from fusion.call.ear import Ear, Hearing, seconds
+from fusion.call.recorder import RecordedFloor, recorded
 from fusion.call.views import View, view_of
 from fusion.core import turns
 from fusion.core.conversation import Conversation, State
-from fusion.core.endpoint import PATIENCE_S, RATE, TAIL, WINDOW, Endpoint, Event, SpeechStarted, SpeechStopped
+from fusion.core.endpoint import RATE, WINDOW, Endpoint, SpeechStarted, SpeechStopped
+from fusion.core.floor import Floor
+from fusion.core.patience import MOST_S, stretch
 from fusion.engines import ASROptions, Hypothesis, Utterance, VADStream
 from fusion.messages import Failed, Hangup, Joined, Sentence, Spoken, Stage
 from fusion.settings import Settings
@@ -27,6 +30,7 @@ from fusion.wire import asr_socket as wire
 CAPTION_PATIENCE_S = 0.6  # silence that ends a segment when nobody waits for an answer
 FAST_S = 2.0  # a source this far ahead of real time is no microphone
 GAP_S = 0.5  # a microphone that sends nothing for so long is taken to be silent
+NOISE_PROBABILITY, NOISE_LOGPROB = 0.6, -1.0  # Whisper's own bounds for "no speech" and for words that are mere guesses
 POLITE_WINDOWS = 32  # about a second of audio, 3 ms of work: then the other callers
 
 
@@ -36,12 +40,15 @@ class Service(Protocol):
     settings: Settings
     stages: dict[str, Stage]
     sample_rate: int
+    counts: turns.Counts
+    scored: bool  # there is an end-of-turn model
 
     def post(self, message: object) -> None: ...
     def begin(self, options: ASROptions) -> Utterance: ...
     def detector(self) -> VADStream: ...
     def ask_words(self, caller: Caller, hearing: Hearing, urgent: bool) -> None: ...
     def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None: ...
+    def answered(self, latency: turns.Latency) -> None: ...
 
 
 class Caller:
@@ -50,22 +57,31 @@ class Caller:
         self._service, self._handshake, settings = service, handshake, service.settings
         self._loop = asyncio.get_running_loop()
         self.view: View = view_of(handshake, send, service.sample_rate)  # type: ignore[arg-type]
-        instructions = settings.instructions if handshake.instructions is None else handshake.instructions
-        self.conversation = Conversation(call, instructions, handshake.history, replies=handshake.reply)
-        self.conversation.automatic = handshake.turn_detection == "auto"
         gated = handshake.reply or (settings.vad_filter if handshake.use_vad is None else handshake.use_vad or settings.vad_filter)
-        endpoint = Endpoint(patience_s=PATIENCE_S if handshake.reply else CAPTION_PATIENCE_S)
-        self.ear = Ear(service.detector() if gated else None, endpoint)
+        self.ear = Ear(service.detector() if gated else None)
+        self.floor: Floor | RecordedFloor = self._floor()
+        if settings.record_dir:
+            self.floor = recorded(self.floor, settings.record_dir, self._loop.time())
+        self.conversation = self.floor.conversation
         self._decoder = wire.AudioDecoder(handshake.audio_format)
         self._options = ASROptions(handshake.language, handshake.task, handshake.initial_prompt, handshake.hotwords,
                                    handshake.word_timestamps)
         self._voice, self._speed = handshake.voice or settings.tts_voice, handshake.speed or settings.tts_speed
         self._hypothesis, self._span = Hypothesis(""), (0, 0)
-        self._ended_at = 0.0
-        self._scoring = self._feeding = False
+        self._feeding = False
         self._received, self._first_at, self._last_at = 0, 0.0, 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
+
+    def _floor(self) -> Floor:
+        handshake, settings = self._handshake, self._service.settings
+        instructions = settings.instructions if handshake.instructions is None else handshake.instructions
+        conversation = Conversation(self.call, instructions, handshake.history, replies=handshake.reply, filler=settings.filler,
+                                    counts=self._service.counts)
+        conversation.automatic, conversation.language = handshake.turn_detection == "auto", handshake.language or ""
+        eagerness = settings.eagerness if handshake.eagerness is None else handshake.eagerness
+        endpoint = Endpoint(MOST_S * stretch(eagerness) if handshake.reply else CAPTION_PATIENCE_S)
+        return Floor(conversation, endpoint, scored=self._service.scored, eagerness=eagerness)
 
     # --- from the socket ----------------------------------------------------------------------------------
 
@@ -74,7 +90,7 @@ class Caller:
         self._service.begin(self._options)
         self.join()
         self.view.ready(self._service.stages)
-        self._act(self.conversation.opened())
+        self._act(self.floor.opened(self._loop.time()))
 
     def join(self) -> None:
         """Tell the speaking process where this caller's replies go, and in which voice."""
@@ -112,31 +128,31 @@ class Caller:
         now = self._loop.time()
         if isinstance(control, wire.Say):
             self._hypothesis = Hypothesis(control.text)
-            self._span, self._ended_at = (self.ear.position, self.ear.position), now
-            self._act(self.conversation.typed(control.text, now))
+            self._span = (self.ear.position, self.ear.position)
+            self._act(self.floor.typed(control.text, now))
         elif isinstance(control, wire.Interrupt):
-            self._act(self.conversation.interrupt(now))
+            self._act(self.floor.interrupt(now))
         elif isinstance(control, wire.CommitTurn):
             if not self.commit():
                 raise wire.FrameError("nothing_said", "there is no speech to commit; speak first, then send commit")
         elif isinstance(control, wire.HeardUpTo):
-            self._act(self.conversation.heard_up_to(control.turn, control.seconds))
+            self._act(self.floor.heard_up_to(control.turn, control.seconds, now))
         elif isinstance(control, wire.Update):
             self._update(control)
 
     def commit(self) -> bool:
         """End the turn by hand; False when there is none."""
-        for event in self.ear.endpoint.end_turn():
-            if isinstance(event, SpeechStopped):
-                self._endpoint(event)
-        open_turn = self.conversation.state in (State.PAUSE, State.DOUBT)
-        self._act(self.conversation.turn_ended(True, self._loop.time(), by_hand=True))
+        commands = self.floor.commit(self._loop.time())
+        open_turn = bool(commands) or self.conversation.state in (State.PAUSE, State.DOUBT)
+        self._act(commands)
         return open_turn
 
     def hang_up(self) -> None:
         if self._timer:
             self._timer.cancel()
         self._service.post(Hangup(self.call))
+        if isinstance(self.floor, RecordedFloor):
+            self.floor.end()
 
     def _update(self, update: wire.Update) -> None:
         if update.instructions is not None:
@@ -146,6 +162,9 @@ class Caller:
         if update.language is not None:
             language = None if update.language == "auto" else update.language
             self._options = replace(self._options, language=language)
+            self.conversation.language = language or ""
+        if update.eagerness is not None:
+            self.floor.eagerness = update.eagerness
         if update.voice is not None or update.speed is not None:
             check_voice(update.voice or "", self._service.stages)
             if update.voice is not None:
@@ -161,72 +180,62 @@ class Caller:
         now = self._loop.time()
         self._hypothesis, self._span = hypothesis, (hearing.began, upto)
         if self.conversation.state in (State.USER, State.PAUSE):
-            self.view.caption(hypothesis, seconds(hearing.began), seconds(upto), max(0.0, now - self._ended_at))
-        self._act(self.conversation.heard_words(hypothesis.text, upto, now))
+            self.view.caption(hypothesis, seconds(hearing.began), seconds(upto), max(0.0, now - self.floor.ended_at))
+        if not self._options.language and hypothesis.language:
+            self.conversation.language = hypothesis.language
+        self._act(self.floor.words(hypothesis.text, upto, now, perhaps_noise(hypothesis)))
 
     def score(self, probability: float, stopped_at: int) -> None:
-        self._scoring = False
-        for event in self.ear.endpoint.score(probability, stopped_at):
-            self._endpoint(event)
-        self._changed.set()
+        self._act(self.floor.score(probability, stopped_at, self._loop.time()))
 
     # --- from the other processes -------------------------------------------------------------------------
 
     def message(self, message: Sentence | Spoken | Failed) -> None:
-        now = self._loop.time()
-        handler = {Sentence: self.conversation.sentence, Spoken: self.conversation.spoken, Failed: self.conversation.failed}
-        self._act(handler[type(message)](message, now))  # type: ignore[operator]
+        self._act(self.floor.message(message, self._loop.time()))
 
     def stage(self, stage: Stage) -> None:
         self.view.stage(stage)
         if stage.state == "down":
             if stage.name == "tts":
                 self.join()  # its successor knows nobody
-            self._act(self.conversation.stage_down(stage.name, self._loop.time()))
+            self._act(self.floor.stage_down(stage.name, self._loop.time()))
 
-    # --- one window, one event, one command ---------------------------------------------------------------
+    def ration(self, partial_s: float, level: int) -> None:
+        """How much this caller may ask of the machine now (fusion/core/load.py)."""
+        self.floor.partial_s = partial_s
+        self.conversation.early_guesses = level < 1
+        self.conversation.brief = level >= 3
+
+    # --- one window, one command --------------------------------------------------------------------------
 
     def _window(self, window: np.ndarray) -> None:
-        for event in self.ear.feed(window):
-            self._endpoint(event)
-        ask, urgent = self.ear.wants_words()
-        if ask and self.ear.hearing:
-            self._service.ask_words(self, self.ear.hearing, urgent)
-        endpoint = self.ear.endpoint
-        if endpoint.score_due and endpoint.stopped_at is not None:
-            endpoint.score_due = False
-            if self.conversation.replies and self.conversation.automatic and self._service.settings.turn_engine != "none":
-                self._scoring = True
-                self._service.ask_score(self, self.ear.turn_audio(), endpoint.stopped_at)
-
-    def _endpoint(self, event: Event) -> None:
-        now = self._loop.time()
-        if isinstance(event, SpeechStarted):
-            self.view.speech(True, seconds(event.at))
-            self._act(self.conversation.speech_started(event.at, now))
-        elif isinstance(event, SpeechStopped):
-            self.view.speech(False, seconds(event.at))
-            self._ended_at = now - seconds(self.ear.position - event.at)
-            if self.ear.hearing and self.ear.asked_at < event.at + TAIL:
-                self._service.ask_words(self, self.ear.hearing, True)
-            self._act(self.conversation.speech_stopped(event.at, self._ended_at, now))
-        else:
-            self._act(self.conversation.turn_ended(event.sure, now))
+        commands = self.floor.window(self.ear.feed(window), self._loop.time())
+        if commands:
+            self._act(commands)
 
     def _act(self, commands: list[turns.Command]) -> None:
         for command in commands:
-            if isinstance(command, turns.StartHearing):
+            if isinstance(command, turns.AskWords):
+                if self.ear.hearing:
+                    self._service.ask_words(self, self.ear.hearing, command.urgent and not self._ahead())
+            elif isinstance(command, turns.AskScore):
+                self._service.ask_score(self, self.ear.turn_audio(), command.stopped_at)
+            elif isinstance(command, turns.StartHearing):
                 self.ear.start_hearing(self._service.begin(self._options), command.at)
                 self._hypothesis = Hypothesis("")
             elif isinstance(command, turns.StopHearing):
                 self.ear.stop_hearing()
+            elif isinstance(command, (SpeechStarted, SpeechStopped)):
+                self.view.speech(isinstance(command, SpeechStarted), seconds(command.at))
             elif isinstance(command, turns.UserSaid):
                 hypothesis = self._hypothesis if command.text else Hypothesis("")
                 start, end = self._span
-                latency = max(0.0, self._loop.time() - self._ended_at)
+                latency = max(0.0, self._loop.time() - self.floor.ended_at)
                 self.view.said(command.turn, hypothesis, seconds(start), seconds(end), latency)
             elif isinstance(command, turns.TOLD):
                 self.view.tell(command)
+                if isinstance(command, turns.Latency):
+                    self._service.answered(command)
             else:
                 self._service.post(command)
         self._changed.set()
@@ -238,17 +247,18 @@ class Caller:
         conversation = self.conversation
         if conversation.closing:
             return True
-        if self._received / RATE - (self._loop.time() - self._first_at) < FAST_S:
-            return False
-        deciding = conversation.state is State.PAUSE and (self._scoring or not conversation.known)
-        return deciding or conversation.state in (State.BOT, State.DOUBT)
+        return self._ahead() and (self.floor.deciding or conversation.state in (State.BOT, State.DOUBT))
+
+    def _ahead(self) -> bool:
+        """Is this a file rather than a microphone? People who are speaking now go before it."""
+        return self._received / RATE - (self._loop.time() - self._first_at) >= FAST_S
 
     def _arm(self) -> None:
         """One timer: the conversation's next deadline, or the moment when a missing microphone counts as silence."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        due = [self.conversation.wake_at] if self.conversation.wake_at is not None else []
+        due = [self.floor.wake_at] if self.floor.wake_at is not None else []
         if self._listening_live():
             due.append(self._last_at + GAP_S)
         if due:
@@ -263,7 +273,13 @@ class Caller:
             self._last_at = now
             for window in self.ear.windows(np.zeros(int(GAP_S * RATE) // WINDOW * WINDOW, np.float32)):
                 self._window(window)
-        self._act(self.conversation.wake(self._loop.time()))
+        self._act(self.floor.wake(self._loop.time()))
+
+
+def perhaps_noise(hypothesis: Hypothesis) -> bool:
+    """Does the recognizer doubt that it heard speech? Over an answer, what it makes of a cough shall not count as words."""
+    found = hypothesis.segments
+    return bool(found) and all(s.no_speech_prob > NOISE_PROBABILITY or s.avg_logprob < NOISE_LOGPROB for s in found)
 
 
 def check_voice(voice: str, stages: dict[str, Stage]) -> None:

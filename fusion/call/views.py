@@ -154,8 +154,13 @@ class EventsView:
         elif isinstance(fact, turns.TurnFailed):
             self._event("error", code=f"{fact.stage}_failed", message=fact.reason, turn=fact.turn)
         elif isinstance(fact, turns.Latency):
-            self._event("latency", turn=fact.turn, words=_ms(fact.words_s), first_token=_ms(fact.first_token_s),
+            self._event("latency", turn=fact.turn, stopped=_ms(fact.stopped_s), words=_ms(fact.words_s), decided=_ms(fact.decided_s),
+                        first_token=_ms(fact.first_token_s), first_clause=_ms(fact.first_clause_s),
                         first_sound=_ms(fact.first_sound_s), reused=fact.reused)
+        elif isinstance(fact, turns.HeardYou):
+            self._event("heard_you", turn=fact.turn)
+        elif isinstance(fact, turns.Thinking):
+            self._event("thinking", turn=fact.turn)
 
     def notice(self, text: str) -> None:
         self._event("notice", text=text)

@@ -5,16 +5,19 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
 
     IDLE    the call opens           Prepare: the model reads the instructions            -> IDLE
     IDLE    speech starts            hear it, Prepare: it reads what was said since       -> USER
-    USER    partial words            show them; a guess that they contradict is cancelled
+    USER    partial words            show them; a guess that they contradict is cancelled,
+                                     words that sound whole are a guess themselves        -> USER
     USER    speech stops             -                                                    -> PAUSE
-    PAUSE   words up to the pause    changed: Generate as a guess (revision + 1)          -> PAUSE, or as below
-    PAUSE   turn over, words known   none: drop the turn                                  -> IDLE
-                                     only the model says so, and the words end in "the":  -> PAUSE
+    PAUSE   words up to the pause    changed: Generate as a guess (revision + 1)          -> PAUSE
+    PAUSE   long enough, no words    HeardYou; the words are on their way                 -> PAUSE
+    PAUSE   long enough, words known none: drop the turn                                  -> IDLE
                                      else: Commit the guess (or Generate and Commit)      -> BOT
     PAUSE   speech starts            the same turn goes on                                -> USER
+    BOT     nothing is heard yet     Thinking, once                                       -> BOT
     BOT     pieces of the reply      show them                                            -> BOT
     BOT     all of it was played     remember it                                          -> IDLE
     BOT     speech starts            Hold: the sound stops at once                        -> DOUBT
+            ... in a call where our own echo is heard: listen, and let the sound go on    -> DOUBT
     DOUBT   speech starts again      wait for the words of that too                       -> DOUBT
     DOUBT   nothing, a backchannel, or an echo of our own words:  Resume                  -> BOT
     DOUBT   words                    Cancel, remember what was heard                      -> USER or PAUSE
@@ -22,7 +25,8 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
     any     interrupted by hand      Cancel, remember what was heard                      -> IDLE
     any     Failed, or nobody answers in time: Cancel, say so in words, and in voice      -> BOT, then IDLE
 
-A guess is only a `Generate` before its `Commit`. Its sentences are kept and shown when it is committed.
+A guess is only a `Generate` before its `Commit`. Its sentences are kept and shown when it is committed. Whoever goes on
+speaking before anything of the answer was heard has not been cut off: the answer is dropped, and the next one reads both parts.
 """
 
 from __future__ import annotations
@@ -31,17 +35,39 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from fusion.core.endpoint import TAIL
+from fusion.core.doubt import Doubt
+from fusion.core.endpoint import RATE, TAIL
 from fusion.core.memory import Memory
-from fusion.core.text import is_backchannel, is_echo, same_words, unfinished, words
-from fusion.core.turns import BotSaid, Command, Interrupted, Latency, Marks, Played, Reply, StartHearing, StopHearing, TurnFailed, UserSaid
+from fusion.core.text import same_words, words
+from fusion.core.turns import (
+    BotSaid,
+    Command,
+    Counts,
+    HeardYou,
+    Interrupted,
+    Latency,
+    Marks,
+    Played,
+    Reply,
+    StartHearing,
+    StopHearing,
+    Thinking,
+    TurnFailed,
+    UserSaid,
+)
+from fusion.core.witness import Ending, ending
 from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepare, Resume, Sentence, Spoken, Ticket
 
 WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
 GUESS_SPEECH_S = 10.0  # no guesses in turns with more speech: they are rarely over at their first pause
-GUESSES = 3  # at most, in one turn
+GUESSES = 3  # at most, in the pauses of one turn
+EARLY_GUESSES = 2  # at most, while the person speaks
+EARLY_GUESS_WORDS = 3  # "I see." sounds whole too
+OVERLAP = RATE // 4  # samples that are heard again when an echo is left behind: a word may have begun in them
+THINKING_S = 0.3  # after the turn is over, when there is no sound yet
+FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
 APOLOGY = "Sorry, something went wrong. Please try again."
 
 
@@ -53,25 +79,40 @@ class State(Enum):
     DOUBT = "doubt"
 
 
-
 class Conversation:
     """Turn-taking of one call. `replies` False = captions only; `automatic` False = turns end only by commit."""
 
-    def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), *, replies: bool = True) -> None:
-        self.call, self.instructions, self.replies = call, instructions, replies
+    def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), *, replies: bool = True, filler: str = "",
+                 counts: Counts | None = None) -> None:
+        self.call, self.instructions, self.replies, self.filler = call, instructions, replies, filler
         self.automatic = True
+        self.language = "en"
+        self.early_guesses = True  # off when the machine has no time to waste
+        self.brief = False  # answers shall be short: the machine is overloaded
         self.memory = Memory(history)
+        self.counts = counts or Counts()
         self.state = State.IDLE
         self.turn, self.revision = 1, 0
         self.reply: Reply | None = None
-        self.wake_at: float | None = None
-        self.guesses = self.guesses_used = 0  # over the whole call: the reuse rate
+        self._deadline: float | None = None
+        self._thinking_at: float | None = None
+        self._doubt = Doubt()
+        self._marks = Marks(0.0, 0.0, 0.0)
+        self._forget_words()
+
+    def _forget_words(self) -> None:
         self._text = ""  # the user's words so far in this turn
         self._heard_to = -1  # sample up to which they are known
-        self._began = self._stopped = 0  # samples
-        self._over: bool | None = None  # the turn has ended: True = surely, False = the model says so
-        self._marks = Marks(0.0, 0.0)
-        self._turn_guesses = 0
+        self._began, self._stopped = 0, -1  # samples
+        self._over = False  # the turn has surely ended
+        self._told = False  # the caller knows that it ended
+        self._turn_guesses = self._turn_early = 0
+        self.went_on = 0  # pauses of this turn after which more came
+
+    @property
+    def wake_at(self) -> float | None:
+        due = [at for at in (self._deadline, self._thinking_at) if at is not None]
+        return min(due) if due else None
 
     def opened(self) -> list[Command]:
         """The caller is there: the model can read the instructions before anybody speaks."""
@@ -80,17 +121,21 @@ class Conversation:
     # --- what the microphone tells ------------------------------------------------------------------------
 
     def speech_started(self, at: int, now: float) -> list[Command]:
-        self._over = None
+        self._over = False
         if self.state is State.IDLE:
+            self._doubt.after_silence(now)
             self._hear(at, State.USER)
             return [StartHearing(at), *self.opened()]
         if self.state is State.PAUSE:
-            self.state, self.wake_at = State.USER, None
+            self.state, self._deadline = State.USER, None
+            self.went_on += 1
+            self._told = False  # it was not over after all
             return []
         if self.state is State.BOT and self.reply:
             self._hear(at, State.DOUBT)
-            self.wake_at = now + DOUBT_WAIT_S
-            return [StartHearing(at), Hold(self.reply.ticket)]
+            self._deadline, self._thinking_at = now + DOUBT_WAIT_S, None
+            held = self._doubt.begins(self.reply)
+            return [StartHearing(at), *([Hold(self.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
             self._stopped = self._began - 1  # the sound goes on: what was heard of it decides nothing yet
         return []
@@ -98,50 +143,54 @@ class Conversation:
     def speech_stopped(self, at: int, ended_at: float, now: float) -> list[Command]:
         """`ended_at` is when, on the clock of `now`, sample `at` was heard."""
         self._stopped = at
-        self._marks = Marks(ended_at, now)
+        self._marks = Marks(ended_at, now, now)
         if self.state is State.USER:
-            self.state, self.wake_at = State.PAUSE, now + WORDS_WAIT_S
-            if self.known:  # the recognizer was faster than the endpoint
-                self._marks = replace(self._marks, words_at=now)
-                return self._guess(now)
-        elif self.state is State.DOUBT:
-            self.wake_at = now + DOUBT_WAIT_S  # its words are on their way
+            self.state, self._deadline = State.PAUSE, now + WORDS_WAIT_S
+            return self._guess(now) if self.known else []  # the recognizer may be faster than the endpoint
+        if self.state is State.DOUBT:
+            self._deadline = now + DOUBT_WAIT_S
+            return self._judge_doubt(now) if self.known else []  # else its words are on their way
         return []
 
     def turn_ended(self, sure: bool, now: float, *, by_hand: bool = False) -> list[Command]:
         """The endpoint's verdict, or the caller's own (`by_hand`, the only one that counts in manual mode)."""
         if self.state not in (State.PAUSE, State.DOUBT) or not (self.automatic or by_hand):
             return []
-        self._over = sure or self._over is True
-        if self.state is State.PAUSE and self.known:
-            return self._finish_turn(now)
-        return []
+        self._over = sure or self._over
+        if self.state is State.DOUBT:
+            return []
+        return self._finish_turn(now) if self.known else self._heard_you()
 
     @property
     def closing(self) -> bool:
         """The turn is surely over and only its words are missing: new speech is a new turn."""
-        return self.state is State.PAUSE and self._over is True
+        return self.state is State.PAUSE and self._over
 
-    def heard_words(self, text: str, upto: int, now: float) -> list[Command]:
-        """The recognizer's words for the audio from StartHearing up to sample `upto`."""
+    @property
+    def words(self) -> str | None:
+        """The words up to the present pause; None while they are on their way."""
+        return self._text if self.known else None
+
+    def heard_words(self, text: str, upto: int, now: float, *, doubtful: bool = False) -> list[Command]:
+        """The recognizer's words for the audio from StartHearing up to sample `upto`; `doubtful`: it may have been a noise."""
         if self.state not in (State.USER, State.PAUSE, State.DOUBT) or upto <= max(self._heard_to, self._began):
             return []
-        self._text, self._heard_to = text, upto
+        before, self._text, self._heard_to = self._text, text, upto
         if self.state is State.DOUBT:
-            return self._doubt(now)
+            self._text = "" if doubtful else text
+            return self._judge_doubt(now)
         if not self.known:
-            return self._drop_wrong_guess()
+            return [*self._drop_wrong_guess(), *self._early_guess(before, now)]
         self._marks = replace(self._marks, words_at=now)
-        if self._over is not None:
-            return self._finish_turn(now)
-        return self._guess(now)
+        return self._finish_turn(now) if self._over else self._guess(now)
 
     # --- what the client asks -----------------------------------------------------------------------------
 
     def typed(self, text: str, now: float) -> list[Command]:
         """A whole turn as a line of text."""
         commands = [*self._abandon_reply(), StopHearing()]
-        self._text, self._turn_guesses, self._marks = text, 0, Marks(now, now)
+        self._forget_words()
+        self._text, self._marks = text, Marks(now, now, now)
         return [*commands, *self._finish_with(text, now)]
 
     def interrupt(self, now: float) -> list[Command]:
@@ -161,10 +210,7 @@ class Conversation:
         reply = self.reply
         if reply is None or message.ticket != reply.ticket or reply.complete:
             return []
-        if reply.first_token_at is None:
-            reply.first_token_at = reply.asked_at + message.first_token_s
-        reply.pieces[message.index] = message.text
-        reply.complete = message.last
+        reply.take(message, now)
         if not reply.committed:
             return []
         self._patience(now)
@@ -175,10 +221,11 @@ class Conversation:
         reply = self.reply
         if reply is None or message.ticket != reply.ticket or not reply.committed:
             return []
+        self._thinking_at = None
         reply.played[message.index] = (message.heard_s, message.total_s)
         seconds = sum(heard for heard, _ in reply.played.values())
         commands: list[Command] = [Played(reply.ticket.turn, seconds, message.last)]
-        if not reply.timed and not reply.excuse:
+        if not reply.timed and not reply.excuse and message.index >= 0:
             reply.timed = True
             commands.append(self._latency(reply, now))
         self._patience(now)
@@ -206,9 +253,12 @@ class Conversation:
 
     def wake(self, now: float) -> list[Command]:
         """To be called at `wake_at`: every wait ends."""
-        if self.wake_at is None or now < self.wake_at:
+        if self._thinking_at is not None and now >= self._thinking_at:
+            self._thinking_at = None
+            return [Thinking(self.turn)] if self.state is State.BOT else []
+        if self._deadline is None or now < self._deadline:
             return []
-        self.wake_at = None
+        self._deadline = None
         if self.state is State.PAUSE and self.known:
             if not self.automatic:
                 return []  # the caller decides when
@@ -220,9 +270,7 @@ class Conversation:
             stage = "tts" if self.reply and self.reply.complete else "llm"
             return self._fail(stage, f"No answer came within {REPLY_WAIT_S:.0f} seconds.", stage == "llm", now)
         if self.state is State.DOUBT:
-            if self._text or self._stopped < self._began:
-                return self._yield(now)
-            return self._resume(now)
+            return self._doubt_is_over(now)
         return []
 
     # --- the turn -----------------------------------------------------------------------------------------
@@ -232,8 +280,8 @@ class Conversation:
         return Ticket(self.call, self.turn, self.revision)
 
     def _hear(self, at: int, state: State) -> None:
+        self._forget_words()
         self.state, self._began, self._stopped = state, at, at - 1
-        self._text, self._heard_to, self._over, self._turn_guesses = "", -1, None, 0
 
     @property
     def known(self) -> bool:
@@ -241,21 +289,39 @@ class Conversation:
         return self.state is not State.USER and self._stopped >= self._began and self._heard_to >= self._stopped + TAIL
 
     def _guess(self, now: float) -> list[Command]:
+        """In a pause: begin the answer, in case that the turn is over."""
         if self.reply and same_words(self.reply.asked, self._text):
             return []
         commands = self._drop_wrong_guess()
-        speech_s = (self._stopped - self._began) / 16_000
-        allowed = self._turn_guesses < GUESSES and speech_s <= GUESS_SPEECH_S and not unfinished(self._text)
-        if not (self.replies and self.automatic and words(self._text) and allowed):
+        if not self._may_guess(self._stopped) or self._turn_guesses >= GUESSES:
             return commands
         self._turn_guesses += 1
-        self.guesses += 1
-        return [*commands, self._generate(self._text, now)]
+        return [*commands, *self._generate_guess(now)]
+
+    def _early_guess(self, before: str, now: float) -> list[Command]:
+        """While somebody speaks: the words sound whole, or have not grown since the last time."""
+        if self.reply or not self.early_guesses or self._turn_early >= EARLY_GUESSES or not self._may_guess(self._heard_to):
+            return []
+        count, whole = len(words(self._text)), ending(self._text, self.language)
+        marked = self._text.rstrip().endswith((".", "?", "!"))
+        if count < EARLY_GUESS_WORDS or whole is Ending.SPELLING or not (marked or same_words(before, self._text)):
+            return []
+        self._turn_early += 1
+        return self._generate_guess(now)
+
+    def _may_guess(self, upto: int) -> bool:
+        short = (upto - self._began) / RATE <= GUESS_SPEECH_S
+        meant = bool(words(self._text)) and ending(self._text, self.language) is not Ending.OPEN
+        return self.replies and self.automatic and short and meant and not self._doubt.is_echo(self._text)
+
+    def _generate_guess(self, now: float) -> list[Command]:
+        self.counts.guesses += 1
+        return [self._generate(self._text, now)]
 
     def _generate(self, text: str, now: float) -> Generate:
         self.revision += 1
         self.reply = Reply(self.ticket, text, now)
-        return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text))
+        return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text), self.brief)
 
     def _drop_wrong_guess(self) -> list[Command]:
         if self.reply is None or self.reply.committed or same_words(self.reply.asked, self._text):
@@ -268,21 +334,26 @@ class Conversation:
         """The guess failed: forget it; the turn itself goes on and will ask again."""
         self.reply = None
         self.revision += 1
-        return self._finish_turn(now) if self._over is not None and self.known else []
+        return self._finish_turn(now) if self._over and self.known else []
+
+    def _heard_you(self) -> list[Command]:
+        if self._told or not self.replies:
+            return []
+        self._told = True
+        return [HeardYou(self.turn)]
 
     def _finish_turn(self, now: float) -> list[Command]:
-        if not words(self._text):
-            commands = [*self._drop_wrong_guess(), StopHearing(), UserSaid(self.turn, "")]
-            self._rest()
-            return commands
-        if self._over is False and unfinished(self._text):
-            self._over = None  # only the silence can end this turn now
-            return self._drop_wrong_guess()
-        return [StopHearing(), *self._finish_with(self._text, now)]
+        if words(self._text) and not self._doubt.is_echo(self._text):
+            return [StopHearing(), *self._finish_with(self._text, now)]
+        self._text = ""
+        commands = [*self._drop_wrong_guess(), StopHearing(), UserSaid(self.turn, "")]
+        self._rest()
+        return commands
 
     def _finish_with(self, text: str, now: float) -> list[Command]:
         """The user's turn is `text`: show it, remember it, let the answer out."""
-        commands: list[Command] = [UserSaid(self.turn, text)]
+        commands: list[Command] = [*self._heard_you(), UserSaid(self.turn, text)]
+        self.counts.turns += 1
         if not self.replies:
             self.memory.user(text)
             self.turn, self.revision = self.turn + 1, 0
@@ -293,63 +364,86 @@ class Conversation:
             commands.append(self._generate(text, now))
         reply = self.reply
         assert reply is not None
-        self.guesses_used += guessed
-        reply.committed, reply.reused = True, guessed
+        self.counts.guesses_used += guessed
+        reply.committed, reply.reused, reply.decided_at = True, guessed, now
         self.memory.user(text)
-        self.state = State.BOT
+        self.state, self._thinking_at = State.BOT, now + THINKING_S
         self._patience(now)
-        commands.append(Commit(reply.ticket))
-        commands += [
-            BotSaid(reply.ticket.turn, i, reply.pieces[i], reply.complete and i == max(reply.pieces)) for i in sorted(reply.pieces)
-        ]
-        return commands
+        commands.append(Commit(reply.ticket, self.filler, max(0.0, self._marks.ended_at + FILLER_S - now) if self.filler else 0.0))
+        return [*commands, *reply.said()]
 
     # --- the answer ---------------------------------------------------------------------------------------
 
     def _patience(self, now: float) -> None:
         if self.state is State.BOT:
             audio = sum(total for _, total in self.reply.played.values()) if self.reply else 0.0
-            self.wake_at = now + REPLY_WAIT_S + audio
+            self._deadline = now + REPLY_WAIT_S + audio
 
     def _latency(self, reply: Reply, now: float) -> Latency:
-        ended = self._marks.ended_at
+        marks = self._marks
         first_token = reply.first_token_at if reply.first_token_at is not None else now
-        return Latency(reply.ticket.turn, self._marks.words_at - ended, first_token - ended, now - ended, reply.reused)
+        first_clause = reply.first_clause_at if reply.first_clause_at is not None else now
+        ended = marks.ended_at
+        return Latency(reply.ticket.turn, marks.stopped_at - ended, marks.words_at - ended, reply.decided_at - ended,
+                       first_token - ended, first_clause - ended, now - ended, reply.reused)
 
-    def _doubt(self, now: float) -> list[Command]:
+    def _judge_doubt(self, now: float) -> list[Command]:
         """Somebody makes a sound over the answer: words, or nothing that matters?"""
-        reply = self.reply
-        silent = self.known
-        harmless = not words(self._text) or is_backchannel(self._text) or (reply is not None and is_echo(self._text, reply.text()))
-        if not harmless:
+        if not self.known and self._doubt.begun(self._text):
+            return []
+        if self.reply is None or not self._doubt.harmless(self._text):
             return self._yield(now)
-        return self._resume(now) if silent else []
+        if self.known:
+            return self._resume(now)
+        if self._doubt.held or self._stopped >= self._began or not self._doubt.is_echo(self._text):
+            return []
+        at = max(self._began, self._heard_to - OVERLAP)  # the echo so far is of no interest: what comes over it is judged alone
+        self._text, self._heard_to, self._began, self._stopped = "", -1, at, at - 1
+        return [StartHearing(at)]
+
+    def _doubt_is_over(self, now: float) -> list[Command]:
+        """No words decided it in time."""
+        sounding = self._stopped < self._began
+        if not self._doubt.held and sounding:
+            self._deadline = now + DOUBT_WAIT_S
+            return []
+        return self._resume(now) if not sounding and self._doubt.harmless(self._text) else self._yield(now)
 
     def _resume(self, now: float) -> list[Command]:
         assert self.reply is not None
         self.state = State.BOT
         self._patience(now)
+        if not self._doubt.held:
+            return [StopHearing()]
+        self.counts.false_interruptions += 1
         return [StopHearing(), Resume(self.reply.ticket)]
 
     def _yield(self, now: float) -> list[Command]:
         """The user took the turn: keep hearing the same utterance."""
-        began, stopped, over = self._began, self._stopped, self._over
-        heard_to, text = self._heard_to, self._text
+        kept = self._began, self._stopped, self._over, self._heard_to, self._text
+        if self.reply and self.reply.played:
+            self.counts.interruptions += 1
+        else:
+            self.counts.merged_turns += 1
         commands = self._abandon_reply()
-        self.state = State.PAUSE if stopped >= began else State.USER
-        self.wake_at = now + WORDS_WAIT_S if self.state is State.PAUSE else None
-        self._began, self._stopped, self._over, self._heard_to, self._text = began, stopped, over, heard_to, text
-        if self.known:
-            self._marks = replace(self._marks, words_at=now)
-            commands += self._finish_turn(now) if over is not None else self._guess(now)
-        return commands
+        self._forget_words()
+        self._began, self._stopped, self._over, self._heard_to, self._text = kept
+        return [*commands, *self._go_on(now)]
+
+    def _go_on(self, now: float) -> list[Command]:
+        """What was heard in doubt is the user's turn."""
+        self.state = State.PAUSE if self._stopped >= self._began else State.USER
+        self._deadline = now + WORDS_WAIT_S if self.state is State.PAUSE else None
+        if not self.known:
+            return []
+        self._marks = replace(self._marks, words_at=now)
+        return self._finish_turn(now) if self._over else self._guess(now)
 
     def _abandon_reply(self) -> list[Command]:
         """Cancel whatever answer is in flight; memory keeps exactly what was heard of it."""
-        reply, self.reply = self.reply, None
+        reply, self.reply, self._thinking_at = self.reply, None, None
         if reply is None:
             return []
-        self._turn_guesses = 0
         if not reply.committed:
             self.revision += 1
             return [Cancel(self.ticket)]
@@ -362,17 +456,14 @@ class Conversation:
 
     def _settle(self, now: float) -> list[Command]:
         """The answer has been played: the next turn may begin, or has begun under its last word."""
-        reply, self.reply = self.reply, None
+        reply, self.reply, self._thinking_at = self.reply, None, None
         if reply and not reply.excuse:
             self.memory.assistant(reply.text() if reply.played else "")
+            self._doubt.played(reply, now)
         self.turn, self.revision = self.turn + 1, 0
-        if self.state is not State.DOUBT:
-            self._rest()
-            return []
-        self.state = State.PAUSE if self._stopped >= self._began else State.USER
-        self.wake_at = now + WORDS_WAIT_S if self.state is State.PAUSE else None
-        if self.known:
-            return self._finish_turn(now) if self._over is not None else self._guess(now)
+        if self.state is State.DOUBT:
+            return self._go_on(now)
+        self._rest()
         return []
 
     def _fail(self, stage: str, reason: str, excusable: bool, now: float) -> list[Command]:
@@ -392,5 +483,5 @@ class Conversation:
         return commands
 
     def _rest(self) -> None:
-        self.state, self.wake_at, self.reply = State.IDLE, None, None
-        self._text, self._heard_to, self._over, self._turn_guesses = "", -1, None, 0
+        self.state, self._deadline, self._thinking_at, self.reply = State.IDLE, None, None, None
+        self._forget_words()

@@ -1,14 +1,13 @@
 """Where speech begins, where it stops, and when a turn is over.
 
-The input is one speech probability per window of 512 samples (32 ms at 16 kHz) and, once per pause, the
-score of an end-of-turn model. All positions are samples from the start of the caller's audio, so the
+The input is one speech probability per window of 512 samples (32 ms at 16 kHz) and the silence that would end the
+present turn, as far as it is known (fusion/core/patience.py). All positions are samples from the start of the caller's audio, so the
 answer does not depend on how fast the audio arrives.
 
     probability >= START for START_S            -> SpeechStarted(at the first such window, minus the pre-roll)
     probability <  STOP  for stop_s             -> SpeechStopped(at the first such window)
-    silence of SCORE_S                          -> score_due: the shell asks the model once, answers with score()
-    score > 0.5                                 -> TurnEnded(sure=False): the words may still object
-    silence of LIKELY_S                         -> TurnEnded(sure=False), whatever the model said
+    silence of SCORE_S                          -> ScoreDue: the end-of-turn model is asked, once a pause
+    silence of what judge() said is needed      -> TurnEnded(sure=False)
     silence of patience_s                       -> TurnEnded(sure=True)
     speech of max_turn_s                        -> cut at the next dip: SpeechStopped, TurnEnded(sure=True)
 """
@@ -25,8 +24,6 @@ START_S = 0.08  # three windows: shorter than any word, longer than a click
 PRE_ROLL_S = 0.3  # the soft start of a word lies before the detector is sure
 STOP_S = 0.16  # longer than the closure of a plosive inside a word (about 0.1 s)
 SCORE_S = 0.2  # where the end-of-turn model separates best (it drifts to "ended" with more silence)
-LIKELY_S = 0.8  # silence after which only unfinished words ("and then the") keep a turn open
-PATIENCE_S = 1.4  # silence that ends any turn
 TAIL = 2 * WINDOW  # samples after the last sound that the recognizer needs to get the last word right
 FORCED_EXTRA_S = 5.0  # how long past max_turn_s a dip is waited for
 
@@ -42,14 +39,21 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True)
+class ScoreDue:
+    """The pause that began at `stopped_at` is long enough for the end-of-turn model."""
+
+    stopped_at: int
+
+
+@dataclass(frozen=True)
 class TurnEnded:
-    """`sure` is False while the words may object."""
+    """`sure`: nothing that is still to be learned of this pause can keep the turn open."""
 
     at: int
     sure: bool
 
 
-Event = SpeechStarted | SpeechStopped | TurnEnded
+Event = SpeechStarted | SpeechStopped | ScoreDue | TurnEnded
 
 
 def samples(seconds: float) -> int:
@@ -59,16 +63,17 @@ def samples(seconds: float) -> int:
 class Endpoint:
     """One caller's speech, window by window. `patience_s` is the silence that always ends a turn."""
 
-    def __init__(self, patience_s: float = PATIENCE_S, max_turn_s: float = 60.0, stop_s: float = STOP_S) -> None:
+    def __init__(self, patience_s: float, max_turn_s: float = 60.0, stop_s: float = STOP_S) -> None:
         self.patience, self.max_turn, self.stop = samples(patience_s), samples(max_turn_s), samples(stop_s)
         self.position = 0  # samples seen
         self.speaking = False
-        self.score_due = False  # the shell shall call score() for this pause
         self._rising = 0  # samples of speech in a row while silent
         self._falling = 0  # samples of silence in a row while speaking
         self._started = 0  # where the present turn's speech began
         self._stopped: int | None = None  # where it stopped, while the turn is still open
         self._scored = False
+        self._needed: int | None = None  # silence that ends the present turn, by judge()
+        self._told = False  # that it was long enough
         self._heard_to = 0  # end of the last turn's speech: a pre-roll never reaches back over it
 
     def feed(self, probability: float) -> list[Event]:
@@ -76,10 +81,15 @@ class Endpoint:
         self.position += WINDOW
         return self._while_speaking(probability) if self.speaking else self._while_silent(probability)
 
-    def score(self, probability: float, stopped_at: int) -> list[Event]:
-        """The end-of-turn model's answer for the pause that began at `stopped_at`; late answers are ignored."""
-        if self.speaking or self._stopped != stopped_at or probability <= 0.5:
+    def judge(self, silence_s: float | None) -> list[Event]:
+        """How much silence ends the turn in the present pause; each call may find that it was enough. None = only `patience_s`."""
+        self._needed, self._told = None if silence_s is None else samples(silence_s), False
+        return self._enough()
+
+    def _enough(self) -> list[Event]:
+        if self._stopped is None or self._needed is None or self._told or self.position - self._stopped < self._needed:
             return []
+        self._told = True
         return [TurnEnded(self.position, sure=False)]
 
     def end_turn(self) -> list[Event]:
@@ -108,7 +118,7 @@ class Endpoint:
             if self._stopped is None:
                 self._started = began
             self.speaking, self._rising, self._falling = True, 0, 0
-            self._stopped, self.score_due = None, False
+            self._stopped, self._needed = None, None
             return [SpeechStarted(max(self._heard_to, began - samples(PRE_ROLL_S)))]
         if self._stopped is None:
             return []
@@ -116,9 +126,9 @@ class Endpoint:
         if silence >= self.patience:
             return [self._close()]
         if silence >= samples(SCORE_S) and not self._scored:
-            self.score_due = self._scored = True
-        likely = silence - WINDOW < samples(LIKELY_S) <= silence
-        return [TurnEnded(self.position, sure=False)] if likely else []
+            self._scored = True
+            return [ScoreDue(self._stopped), *self._enough()]
+        return self._enough()
 
     def _while_speaking(self, probability: float) -> list[Event]:
         self._falling = self._falling + WINDOW if probability < STOP else 0
@@ -134,10 +144,10 @@ class Endpoint:
         return max(self._started, self.position - TAIL)
 
     def _stop(self, at: int) -> SpeechStopped:
-        self.speaking, self._stopped, self._scored, self._rising = False, at, False, 0
+        self.speaking, self._stopped, self._scored, self._rising, self._needed = False, at, False, 0, None
         return SpeechStopped(at)
 
     def _close(self) -> TurnEnded:
         self._heard_to = self._stopped or 0
-        self._stopped, self.score_due = None, False
+        self._stopped, self._needed = None, None
         return TurnEnded(self.position, sure=True)

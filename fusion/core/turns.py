@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fusion.core.endpoint import SpeechStarted, SpeechStopped
 from fusion.core.text import heard_text
 from fusion.messages import Cancel, Commit, Generate, Hold, Prepare, Resume, Sentence, Ticket
 
@@ -18,6 +19,34 @@ class StartHearing:
 @dataclass(frozen=True)
 class StopHearing:
     """The utterance is over or of no interest; the present pause no longer belongs to a turn."""
+
+
+@dataclass(frozen=True)
+class AskWords:
+    """Recognise what has been heard. `urgent`: somebody may have finished."""
+
+    urgent: bool
+
+
+@dataclass(frozen=True)
+class AskScore:
+    """Ask the end-of-turn model about the pause that began at sample `stopped_at`."""
+
+    stopped_at: int
+
+
+@dataclass(frozen=True)
+class HeardYou:
+    """The turn is taken to be over; its words may still be on their way."""
+
+    turn: int
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """The answer is on its way, but its sound is not there yet."""
+
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -58,20 +87,39 @@ class TurnFailed:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds from the end of the user's speech (or the typed line); `reused`: the first guess was right."""
+    """Seconds from the end of the user's speech (or the typed line), in the order in which they mostly come.
+
+    Silence noticed, words known, turn committed, first token and first piece of the answer, first sound. `reused`: a
+    guess was right, so its answer was begun before the turn was over.
+    """
 
     turn: int
+    stopped_s: float
     words_s: float
+    decided_s: float
     first_token_s: float
+    first_clause_s: float
     first_sound_s: float
     reused: bool
 
 
 Command = (
-    Generate | Prepare | Commit | Hold | Resume | Cancel | Sentence | StartHearing | StopHearing | UserSaid | BotSaid | Played
-    | Interrupted | TurnFailed | Latency
+    Generate | Prepare | Commit | Hold | Resume | Cancel | Sentence | StartHearing | StopHearing | AskWords | AskScore | HeardYou
+    | Thinking | UserSaid | BotSaid | Played | Interrupted | TurnFailed | Latency | SpeechStarted | SpeechStopped
 )
-TOLD = (BotSaid, Played, Interrupted, TurnFailed, Latency)  # what the caller is told
+TOLD = (HeardYou, Thinking, BotSaid, Played, Interrupted, TurnFailed, Latency)  # what the caller is told
+
+
+@dataclass
+class Counts:
+    """What happened, over all calls of a process: the reuse rate of guesses, their waste, interruptions true and false."""
+
+    turns: int = 0
+    guesses: int = 0
+    guesses_used: int = 0
+    interruptions: int = 0  # of an answer that was being heard
+    false_interruptions: int = 0  # the sound stopped and went on: a cough, an echo, "mm-hmm"
+    merged_turns: int = 0  # the person went on before anything of the answer could be heard
 
 
 @dataclass
@@ -90,7 +138,22 @@ class Reply:
     reused: bool = False  # it was a guess, and the guess was right
     played_out: bool = False
     first_token_at: float | None = None
+    first_clause_at: float | None = None
+    decided_at: float = 0.0
     timed: bool = False
+
+    def take(self, message: Sentence, now: float) -> None:
+        """Another piece of it."""
+        if self.first_token_at is None:
+            self.first_token_at = self.asked_at + message.first_token_s
+            self.first_clause_at = now
+        self.pieces[message.index] = message.text
+        self.complete = message.last
+
+    def said(self) -> list[BotSaid]:
+        """The pieces that are there, to be shown."""
+        last = max(self.pieces, default=-1)
+        return [BotSaid(self.ticket.turn, i, self.pieces[i], self.complete and i == last) for i in sorted(self.pieces)]
 
     def text(self) -> str:
         return " ".join(self.pieces[i] for i in sorted(self.pieces) if self.pieces[i]).strip()
@@ -111,7 +174,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class Marks:
-    """When the turn's speech ended and when its words were known."""
+    """When the turn's speech ended, when that was noticed, and when its words were known."""
 
     ended_at: float
+    stopped_at: float
     words_at: float

@@ -72,6 +72,7 @@ class Handshake:
     voice: str | None = None
     speed: float | None = None
     turn_detection: str = "auto"
+    eagerness: float | None = None
     history: tuple[Line, ...] = ()
 
 
@@ -139,6 +140,7 @@ def _manner(values: dict[str, Any]) -> dict[str, Any]:
         "voice": text_field(values, "voice", "", NAME_LENGTH) if "voice" in values else None,
         "speed": number_field(values, "speed", None, SLOWEST, FASTEST),
         "turn_detection": choice_field(values, "turn_detection", "auto", TURN_DETECTION),
+        "eagerness": number_field(values, "eagerness", None, 0.0, 1.0),
     }
 
 
@@ -190,6 +192,7 @@ class Update:
     speed: float | None = None
     language: str | None = None
     turn_detection: str | None = None
+    eagerness: float | None = None
 
 
 @dataclass(frozen=True)

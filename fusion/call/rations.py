@@ -1,0 +1,69 @@
+"""What each caller may ask of the machine now, and what the hearing process has counted.
+
+`Load` (fusion/core/load.py) says how bad it is; here that becomes rations: how often a caller gets partial
+transcripts, whether answers are guessed while somebody speaks, which recognizer new utterances get, how long answers are.
+Everything runs on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fusion.call.caller import Caller
+from fusion.core.conversation import State
+from fusion.core.load import Load, partial_every_s
+from fusion.core.turns import Counts, Latency
+from fusion.messages import Metrics
+
+SMALL_LEVEL = 2  # from here on the smaller recognizer listens
+
+
+class Rations:
+    """`callers` is the process's own, living collection."""
+
+    def __init__(self, callers: Collection[Caller]) -> None:
+        self.load, self.counts = Load(smaller=False), Counts()
+        self._callers = callers
+        self._decodes = {"partial": 0, "final": 0}
+        self._seconds = {"words": 0.0, "decided": 0.0, "first_token": 0.0, "first_sound": 0.0}
+        self._answers = 0
+
+    def words_came(self, waited_s: float, decode_s: float, urgent: bool, now: float) -> None:
+        """A transcript came `waited_s` after it was asked for, of which the engine took `decode_s`."""
+        self._decodes["final" if urgent else "partial"] += 1
+        if urgent:
+            self.load.words_took(waited_s, self._in_turn(), now)
+        else:
+            self.load.decode_took(decode_s)
+
+    def answered(self, latency: Latency, now: float) -> None:
+        self._answers += 1
+        for name in self._seconds:
+            self._seconds[name] += getattr(latency, f"{name}_s")
+        self.load.answer_took(latency.first_sound_s, self._in_turn(), now)
+
+    def small(self, now: float) -> bool:
+        """Shall a new utterance be heard by the smaller recognizer?"""
+        return self.load.level(now) >= SMALL_LEVEL
+
+    def share_out(self, jobs_waiting: int, now: float) -> str | None:
+        """To be called once a second: gives every caller its ration; a sentence for all of them when the level changed."""
+        self.load.jobs_wait(jobs_waiting, self._in_turn(), now)
+        speaking = sum(caller.conversation.state in (State.USER, State.DOUBT) for caller in self._callers)
+        partial_s = partial_every_s(speaking, self.load.decode_s, self.load.level(now))
+        for caller in self._callers:
+            caller.ration(partial_s, self.load.level(now))
+        return self.load.changed(now)
+
+    def metrics(self, now: float) -> Metrics:
+        counts = self.counts
+        values = {f"{name}_total": float(value) for name, value in vars(counts).items()}
+        values["guesses_wasted_total"] = float(counts.guesses - counts.guesses_used)
+        values.update({f"{kind}_decodes_total": float(count) for kind, count in self._decodes.items()})
+        for name, seconds in self._seconds.items():
+            values[f"{name}_seconds_sum"], values[f"{name}_seconds_count"] = seconds, float(self._answers)
+        values["callers"], values["load_level"] = float(len(self._callers)), float(self.load.level(now))
+        return Metrics("asr", tuple(values.items()))
+
+    def _in_turn(self) -> int:
+        return sum(caller.conversation.state is not State.IDLE for caller in self._callers)

@@ -1,0 +1,75 @@
+"""Somebody makes a sound over our answer: do they want the turn, or is it a cough, an "mm-hmm", or our own echo?
+
+The sound is stopped first and judged afterwards, by its words. That is right for people and wrong for an echo: a
+loudspeaker without echo cancellation would stop its own answer again and again. So once our own words came back, the
+next answers of the call go on while somebody is heard, until words come that are not ours: an interruption then takes
+as long as a partial transcript, not as long as the detector.
+"""
+
+from __future__ import annotations
+
+from fusion.core import phrases
+from fusion.core.text import words
+from fusion.core.turns import Reply
+from fusion.core.witness import is_backchannel, is_echo
+
+GUARDED_REPLIES = 3  # answers without an echo, after which the detector alone stops the sound again
+STOPS = 2  # of one answer, after which it goes on for whatever is no words: an echo in pieces is not known for one
+_BEGUN = frozenset(words(known)[:count] for known in phrases.BACKCHANNELS for count in range(1, len(words(known))))
+ECHO_TAIL_S = 0.6  # a loudspeaker may be this late: buffers of the system and of wireless headsets
+
+
+class Doubt:
+    """What one call knows about the sounds over its answers. `held`: the sound was stopped for the present one."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self._reply: Reply | None = None  # under or right after which the present speech began
+        self._under = False  # under it
+        self._unheard = False  # nothing of it had been heard
+        self._stops = 0  # how often its sound was stopped
+        self._guard = 0  # answers for which the guard still holds
+        self._echoed = False  # the present answer came back
+        self._last: tuple[Reply | None, float] = (None, 0.0)  # the last answer and when it ended
+
+    def begins(self, reply: Reply) -> bool:
+        """Speech starts over `reply`: shall the sound stop?"""
+        if reply is not self._reply:
+            self._stops = 0
+        self._reply, self._under, self._unheard = reply, True, not reply.played
+        self.held = self._unheard or not (self._guard or self._stops >= STOPS)
+        self._stops += self.held
+        return self.held
+
+    def after_silence(self, now: float) -> None:
+        """Speech starts while nobody speaks; it may still be the end of our last answer."""
+        reply, ended_at = self._last
+        self._reply, self._under, self._unheard = reply if now - ended_at <= ECHO_TAIL_S else None, False, False
+
+    def played(self, reply: Reply, now: float) -> None:
+        """All of `reply` was heard."""
+        self._last = reply, now
+        self._guard = GUARDED_REPLIES if self._echoed else max(0, self._guard - 1)
+        self._echoed = False
+
+    def harmless(self, text: str) -> bool:
+        """Do the words let the answer go on? Before it was heard they cannot be about it: the person just went on speaking."""
+        if not words(text):
+            return True
+        if self._unheard or self._reply is None:
+            return False
+        return self._came_back(text) or is_backchannel(text)
+
+    def begun(self, text: str) -> bool:
+        """May more words make a backchannel of these ("I" of "I see")?"""
+        return self._reply is not None and not self._unheard and words(text) in _BEGUN
+
+    def is_echo(self, text: str) -> bool:
+        """Is a whole turn nothing but the end of our answer? After it only where an echo was found: people repeat words, too."""
+        return (self._under or bool(self._guard)) and not self._unheard and self._came_back(text)
+
+    def _came_back(self, text: str) -> bool:
+        if self._reply is None or not is_echo(text, self._reply.text()):
+            return False
+        self._guard, self._echoed = GUARDED_REPLIES, True
+        return True
