@@ -49,20 +49,27 @@ QUESTION = """
     how come you never called | could i speak to a manager please | did my package ship yet | should we leave now
     what time do you close
 """
+REQUEST = """
+    Set a timer for ten minutes | Turn on the lamp. | Tell me a story about a dragon | drop the two when you add the figures | Play the Beatles
+    set the volume to 5 | show me the cheapest flights to Denver | book a table for two at eight | remind me at nine
+    add milk to my shopping list | play something by Queen | wake me up at six thirty | turn it up a bit | skip this song
+    Go forward ten meters. | please stop the music | Okay, read my messages | Give me a recipe for pancakes | Hey computer, open the window
+    call 0 1 7 0 5 5 5 1 2 3 4 | Set an alarm for seven | describe the moon in one sentence | stop the timer please | lock the front door
+    pick a number between one and ten | Call my sister | translate good morning into French | Take me home now | Find a good restaurant
+"""
 PLAIN = """
-    Set a timer for ten minutes | Turn on the lamp. | Two people | This is a test | I have two cats | It costs 20 dollars | in 1969
+    Two people | This is a test | I have two cats | It costs 20 dollars | in 1969
     Two plus two is four | At seven thirty | I was born on May 5 1990 | The meeting is at 7 30 | I live at 42 Baker Street
-    My email is john at gmail dot com | call 0 1 7 0 5 5 5 1 2 3 4 | My name is Smith, S M I T H | My zip code is 9 4 1 0 7
+    My email is john at gmail dot com | My name is Smith, S M I T H | My zip code is 9 4 1 0 7
     vitamin C | plan B | I'll take number five | The best of times | When I was young we had a dog | What I want is a holiday
-    Thank you very much | Good morning! | Stop | Yes, I do | I don't know what that is | Tell me a story about a dragon | Two people?
+    Thank you very much | Good morning! | Stop | Yes, I do | I don't know what that is | Two people?
     What is the best? | What kind of music? | Can you tell? | Is it very? | The lamp? | I know how it works | Which is why I asked
     I would like a pizza please | What is the capital? | How many people? | What does a software? | I can dance
-    drop the two when you add the figures | Play the Beatles | john.smith@gmail.com | when churchyards yawn | I got an A
-    set the volume to 5 | show me the cheapest flights to Denver | book a table for two at eight | remind me at nine
-    i'd like two coffees | add milk to my shopping list | call mom | play something by Queen | never mind | wake me up at six thirty
+    john.smith@gmail.com | when churchyards yawn | I got an A
+    i'd like two coffees | call mom | never mind
     it's about five miles | i'm twenty five years old | what i meant was the other one | i don't know | my room number is fine
-    the answer is forty two | turn it up a bit | do it again | do that please | have a nice day | is good | that's what i thought
-    i saw him in 2019 | he is six foot two | skip this song | i need it for four people | it was on channel four | next one
+    the answer is forty two | do it again | do that please | have a nice day | is good | that's what i thought
+    i saw him in 2019 | he is six foot two | i need it for four people | it was on channel four | next one
     the number of people is five | i give it a ten | gate B | it starts at 8 | can do | will do | let me think
     i bought 3 apples and 4 pears | flight 370 was delayed | chapter two | from nine to five
 """
@@ -72,7 +79,7 @@ def phrases(table: str) -> list[str]:
     return [phrase.strip() for line in table.strip().splitlines() for phrase in line.split(" | ")]
 
 
-TABLE = [(phrase, kind) for kind, table in zip(Ending, (OPEN, SPELLING, QUESTION, PLAIN), strict=True) for phrase in phrases(table)]
+TABLE = [(phrase, kind) for kind, table in zip(Ending, (OPEN, SPELLING, QUESTION, REQUEST, PLAIN), strict=True) for phrase in phrases(table)]
 
 
 def test_the_table_is_as_large_as_promised() -> None:

@@ -16,6 +16,7 @@ COMPLETE, DOUBTFUL = 0.5, 0.1  # scores above which the model finds the turn com
 SILENCE_S = {
     #                   complete doubtful incomplete
     Ending.QUESTION: (SCORE_S, 0.35, 0.6),
+    Ending.REQUEST: (SCORE_S, 0.4, 0.7),
     Ending.PLAIN: (0.4, 0.6, 1.0),
     Ending.SPELLING: (0.7, 1.1, 1.4),
     Ending.OPEN: (1.2, 1.6, 2.2),

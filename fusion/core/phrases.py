@@ -122,3 +122,12 @@ PREDICATES = _set("new good more same second first last next great small big lon
 OBJECTS = _set("it that this the a an some me him her us them not")
 TAG = r", ?(?:(?:is|are|was|were|do|does|did|can|could|would|will|have|has)(?:n't)? (?:i|you|he|she|it|we|they|there)|right)\W*$"
 NOUNS_IN_EST = _set("forest interest request guest harvest conquest contest protest chest west east test")
+
+# --- requests ---------------------------------------------------------------------------------------------------
+
+REQUESTS = _set("""
+    add answer ask book bring buy call cancel change check choose close compare continue convert correct count create decrease define
+    describe dim drop explain find finish follow forget get give go help increase lower make mute open order pause pick play please put
+    raise read recommend remind remove repeat reset resume say search send set show shuffle skip snooze spell start stop suggest summarize
+    switch take talk tell translate try turn unlock lock use wake write
+""")

@@ -15,6 +15,8 @@ from enum import Enum
 from fusion.core import phrases
 from fusion.core.text import words
 
+REQUEST_WORDS = 3  # "turn on", "play the" and "tell me" are begun
+
 # --- during a reply: is it an interruption? ---------------------------------------------------------------
 
 
@@ -71,6 +73,7 @@ class Ending(Enum):
     OPEN = "open"  # they ask for more: "What is the"
     SPELLING = "spelling"  # something is being dictated: "my number is five five five"
     QUESTION = "question"  # a question that is complete
+    REQUEST = "request"  # something to be done: "Turn on the lamp"
     PLAIN = "plain"  # nothing
 
 
@@ -83,7 +86,7 @@ def ending(text: str, language: str = "en") -> Ending:
         return Ending.SPELLING
     if unfinished(text):
         return Ending.OPEN
-    return Ending.QUESTION if is_question(text) else Ending.PLAIN
+    return Ending.QUESTION if is_question(text) else Ending.REQUEST if is_request(text) else Ending.PLAIN
 
 
 def unfinished(text: str, language: str = "en") -> bool:
@@ -235,6 +238,14 @@ def is_question(text: str) -> bool:
         return asked
     tag = re.search(phrases.TAG, sentence.lower().replace("’", "'"))
     return bool(tag) or (sentence.endswith("?") and len(words(sentence)) >= 3)
+
+
+def is_request(text: str) -> bool:
+    """Is the last sentence something to be done, as one says it to an assistant: "Turn on the lamp", "Please tell me a joke"?"""
+    found = _question_words(re.split(r"[.!?]\s+", text.strip())[-1])
+    if found[:1] in (["can"], ["could"], ["would"], ["will"]) and found[1:2] == ["you"]:
+        found = found[2:]
+    return len(found) >= REQUEST_WORDS and found[0] in phrases.REQUESTS and found[1] not in phrases.FINITE and _is_whole(found[1:])
 
 
 def _question_words(sentence: str) -> list[str]:

@@ -69,8 +69,8 @@ class ASROptions:
 class Utterance(Protocol):
     """One utterance being heard; used by one thread at a time. Cost per call is one decode."""
 
-    def hear(self, pcm: np.ndarray) -> Hypothesis:
-        """Append 16 kHz audio and return the hypothesis of everything so far."""
+    def hear(self, pcm: np.ndarray, final: bool = True) -> Hypothesis:
+        """Append 16 kHz audio and return the hypothesis of everything so far. Not `final`: more will come, so time may be saved."""
 
     def finish(self) -> Hypothesis:
         """The final hypothesis. Cheap when nothing was heard since the last `hear`."""

@@ -226,7 +226,7 @@ class IsolatedUtterance:
         if self._child is not None:
             self._child.dropped.append(self._id)
 
-    def hear(self, pcm: np.ndarray) -> Hypothesis:
+    def hear(self, pcm: np.ndarray, final: bool = True) -> Hypothesis:
         return self._ask("hear", pcm)
 
     def finish(self) -> Hypothesis:

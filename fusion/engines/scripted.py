@@ -87,7 +87,7 @@ class ScriptedUtterance:
     options: ASROptions
     pcm: np.ndarray
 
-    def hear(self, pcm: np.ndarray) -> Hypothesis:
+    def hear(self, pcm: np.ndarray, final: bool = True) -> Hypothesis:
         self.pcm = np.concatenate((self.pcm, checked(pcm)))
         return self._hypothesis(ended=False)
 

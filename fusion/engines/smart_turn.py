@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from fusion.engines import ASR_RATE, EngineError
+from fusion.engines.log_mel import FFT, HOP, log_mel
 from fusion.engines.pcm import checked
 
-SECONDS, BANDS, FFT, HOP = 8, 80, 400, 160
+SECONDS, BANDS = 8, 80
 SAMPLES = SECONDS * ASR_RATE
 
 
 class SmartTurn:
-    """`model` is the ONNX file. One thread; 15 ms for the spectrum and 45 ms for the model. Safe in several threads."""
+    """`model` is the ONNX file. One thread; 2 ms for the spectrum and 45 ms for the model. Safe in several threads."""
 
     def __init__(self, *, model: str) -> None:
         import onnxruntime
@@ -34,7 +35,6 @@ class SmartTurn:
             raise EngineError(f"the end-of-turn model {model} cannot be loaded: {error}; delete it and start again") from error
         self.model = Path(model).stem
         self._filters = mel_filters()
-        self._window = np.hanning(FFT + 1)[:-1].astype(np.float32)
 
     def score(self, pcm: np.ndarray) -> float:
         pcm = checked(pcm)[-SAMPLES:]
@@ -47,11 +47,7 @@ class SmartTurn:
         """Log-mel spectrum, float32 [80, 800], of at most 8 s."""
         padded = np.pad(pcm, (SAMPLES - len(pcm), 0))
         padded = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
-        frames = np.lib.stride_tricks.sliding_window_view(np.pad(padded, FFT // 2, mode="reflect"), FFT)[::HOP][:-1]
-        power = np.abs(np.fft.rfft(frames * self._window, axis=1)).astype(np.float32) ** 2
-        log_spec = np.log10(np.maximum(self._filters @ power.T, 1e-10))
-        log_spec = np.maximum(log_spec, log_spec.max() - 8.0)
-        return ((log_spec + 4.0) / 4.0).astype(np.float32)
+        return log_mel(padded, self._filters, SAMPLES // HOP)
 
 
 def mel_filters() -> np.ndarray:

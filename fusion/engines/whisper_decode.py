@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fusion.engines import ASR_RATE, ASROptions, Segment, Word
+from fusion.engines.log_mel import log_mel
 from fusion.engines.pcm import loudest
 from fusion.engines.whisper_utterance import Decoded
 
@@ -48,10 +49,8 @@ class ShortContext:
 
         seconds = min(max(self.min_context_s, len(pcm) / ASR_RATE + TAIL_S), MAX_CONTEXT_S)
         frames = int(seconds * 50) * 2
-        padded = np.pad(pcm, (0, frames * 160 - len(pcm)))
-        mel = self.whisper.feature_extractor(padded, padding=0)[:, :frames]
-        mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1])), mode="edge")
-        return self.whisper.model.encode(StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32)))
+        mel = log_mel(pcm, self.whisper.feature_extractor.mel_filters, frames)
+        return self.whisper.model.encode(StorageView.from_array(np.ascontiguousarray(mel[None])))
 
     def language(self, encoded: Any) -> tuple[str, float]:
         """The likeliest language and its probability."""

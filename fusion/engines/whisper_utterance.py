@@ -67,7 +67,7 @@ class WhisperUtterance:
         self._language_kept = options.language is not None
         self._last = Hypothesis("", self._language, self._probability)
 
-    def hear(self, pcm: np.ndarray) -> Hypothesis:
+    def hear(self, pcm: np.ndarray, final: bool = True) -> Hypothesis:
         pcm = checked(pcm)
         if len(pcm):
             self._buffer = np.concatenate((self._buffer, pcm))
