@@ -27,8 +27,9 @@ talk: $(VENV)/installed
 doctor: $(VENV)/installed
 	@$(BIN)/python main.py doctor
 
-bench: $(VENV)/installed-dev
-	$(BIN)/python bench/latency.py --start
+# BEFORE=DIR: the same for an older checkout. PICTURE=FILE.png: drawn. ONLY=voice,barge-in: some parts. bench/README.md has the method.
+bench: $(VENV)/installed-dev $(if $(PICTURE),$(VENV)/installed-bench)
+	$(BIN)/python bench/run.py $(if $(BEFORE),--before $(BEFORE)) $(if $(ONLY),--only $(ONLY)) $(if $(PICTURE),--picture $(PICTURE))
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make run PYTHON=python3.11")'
@@ -38,6 +39,10 @@ $(VENV)/installed: requirements.txt
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed-dev
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 clean:

@@ -1,17 +1,17 @@
-"""What the benches share: recordings with the span of their speech, a server to measure, its memory, tables and files."""
+"""What all parts of the bench share: recordings with the span of their speech, a server to measure, progress and files."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
 import socket
-import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,28 @@ from typing import Any
 
 import numpy as np
 
+from bench.verdicts import inner_pauses, speech_span
+
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "bench" / "out"
+RATE = 16_000  # of everything that listens
 START_S = 900.0  # the first start may download models
 VAD_WINDOW = 512
+SPEECH = 0.5  # Silero's probability from which a window counts as speech
 LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # what else was running tells how far to trust a figure
+BEGAN = time.monotonic()
+
+
+class BenchError(Exception):
+    """The bench cannot go on; the text says what to do."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """`pcm` is float32 [samples] at 16 kHz; speech is from sample `first` to `last`, as Silero hears it."""
+    """`pcm` is float32 [samples] at 16 kHz; speech is from sample `first` to `last`, as Silero hears it.
+
+    `pauses`: the stretches of silence between them that last 0.3 s or more, as (start, end) in seconds.
+    """
 
     name: str
     text: str
@@ -36,65 +48,82 @@ class Recording:
     pcm: np.ndarray
     first: int
     last: int
+    pauses: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Server:
     asr_url: str
     tts_url: str
-    pid: int | None = None  # of main.py, when it was started here
-    start_s: float | None = None
+    start_s: float
 
 
-def read_recordings(want: Any) -> list[Recording]:
-    """The English recordings whose manifest entry `want` accepts, from WHISPERFUSION_SPEECH or beside the project."""
+@functools.lru_cache(maxsize=1)
+def recordings() -> tuple[Recording, ...]:
+    """The English recordings of WHISPERFUSION_SPEECH, or of the folder beside the project."""
     from fusion.engines.silero import Silero
     from fusion.talk import read_audio
 
     folder = Path(os.environ.get("WHISPERFUSION_SPEECH", ROOT.parent / "shared" / "data" / "speech"))
     if not (folder / "manifest.jsonl").is_file():
-        sys.exit(f"no recordings in {folder}; set WHISPERFUSION_SPEECH to the folder with manifest.jsonl")
+        raise BenchError(f"no recordings in {folder}; set WHISPERFUSION_SPEECH to the folder with manifest.jsonl")
     entries = [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     vad, found = Silero(), []
     for entry in entries:
-        if entry["lang"] == "en" and want(entry):
+        if entry["lang"] == "en":
             pcm = read_audio(str(folder / entry["file"]))
-            found.append(Recording(entry["file"], entry["text"], tuple(entry["tags"]), pcm, *_speech(vad, pcm)))
-    return found
+            voiced = _voiced(vad, pcm)
+            span = speech_span(voiced, VAD_WINDOW) or (0, len(pcm))
+            pauses = tuple(inner_pauses(voiced, VAD_WINDOW / RATE))
+            found.append(Recording(entry["file"], entry["text"], tuple(entry["tags"]), pcm, *span, pauses))
+    return tuple(found)
 
 
-def _speech(vad: Any, pcm: np.ndarray) -> tuple[int, int]:
+def _voiced(vad: Any, pcm: np.ndarray) -> list[bool]:
+    """For each window of 512 samples: is it speech?"""
     stream = vad.begin()
-    windows = range(0, len(pcm) - VAD_WINDOW + 1, VAD_WINDOW)
-    loud = [start for start in windows if stream.probability(pcm[start : start + VAD_WINDOW]) >= 0.5]
-    return (loud[0], loud[-1] + VAD_WINDOW) if loud else (0, len(pcm))
+    return [stream.probability(pcm[at : at + VAD_WINDOW]) >= SPEECH for at in range(0, len(pcm) - VAD_WINDOW + 1, VAD_WINDOW)]
+
+
+def utterances() -> list[Recording]:
+    """Whole things that people say in a dialogue: questions, commands and short sentences, none of them a fragment of a reading."""
+    return [r for r in recordings() if {"single-turn", "short"} & set(r.tags)]
+
+
+# --- the server under test --------------------------------------------------------------------------------
 
 
 @contextmanager
-def server(start: bool, flags: Sequence[str], asr_port: int, tts_port: int) -> Iterator[Server]:
-    """The running server, or with `start` one of our own on free ports, stopped at the end."""
-    if not start:
-        yield Server(f"ws://127.0.0.1:{asr_port}", f"ws://127.0.0.1:{tts_port}")
-        return
+def server(code: Path, flags: Sequence[str] = (), without: str = "") -> Iterator[Server]:
+    """`python main.py` of the checkout `code` on free ports, by this interpreter; stopped at the end.
+
+    `without`: a mechanism to switch off (bench/without.py), which only this checkout can do.
+    """
     asr_port, tts_port, http_port = free_ports(3)
     ports = [f"--asr-port={asr_port}", f"--tts-port={tts_port}", f"--http-port={http_port}"]
-    began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "main.py", *ports, *flags], cwd=ROOT)
-    try:
-        while not _healthy(http_port):
-            if process.poll() is not None or time.monotonic() - began > START_S:
-                sys.exit("the server did not start; the lines above say why")
-            time.sleep(0.05)
-        yield Server(f"ws://127.0.0.1:{asr_port}", f"ws://127.0.0.1:{tts_port}", process.pid, time.monotonic() - began)
-    finally:
-        process.terminate()
-        process.wait(15)
+    script, environment = ("bench/without.py", {"BENCH_WITHOUT": without}) if without else ("main.py", {})
+    OUT.mkdir(parents=True, exist_ok=True)
+    began, log = time.monotonic(), OUT / "server.log"
+    with log.open("wb") as lines:
+        process = subprocess.Popen([sys.executable, script, *ports, *flags], cwd=code, stdout=lines, stderr=lines,
+                                   env={**os.environ, **environment})
+        try:
+            while not _healthy(http_port):
+                if process.poll() is not None or time.monotonic() - began > START_S:
+                    raise BenchError(f"the server of {code} did not start:\n{_tail(log)}")
+                time.sleep(0.05)
+            yield Server(f"ws://127.0.0.1:{asr_port}", f"ws://127.0.0.1:{tts_port}", time.monotonic() - began)
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What stands before and behind a bare `--`."""
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    return list(arguments[:at]), list(arguments[at + 1 :])
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([line for line in lines if " ERROR " in line] or lines[-12:])
 
 
 def free_ports(count: int) -> list[int]:
@@ -115,32 +144,32 @@ def _healthy(port: int) -> bool:
         return False
 
 
-def memory_mb(pid: int | None) -> dict[str, float]:
-    """Resident and proportional memory of main.py and all its processes, MiB; empty when it is not ours."""
-    if pid is None:
-        return {}
-    import psutil
+def version(code: Path) -> str:
+    """The commit of a checkout, with a + when files differ from it; its name when it is no checkout."""
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(code), *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    sizes = [member.memory_full_info() for member in family]
-    return {"rss": sum(s.rss for s in sizes) / 2**20, "pss": sum(getattr(s, "pss", 0) for s in sizes) / 2**20}
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, 95th percentile and count."""
-    return {"p50": statistics.median(values), "p95": float(np.percentile(values, 95)), "n": len(values)} if values else {"n": 0}
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return code.resolve().name
 
 
-def print_table(title: str, rows: dict[str, dict[str, float]], unit: str = "ms") -> None:
-    print(f"\n{title}\n{'':34}{'median':>10}{'95 %':>10}{'n':>6}")
-    for name, row in rows.items():
-        if row["n"]:
-            print(f"{name:34}{row['p50']:>7.0f} {unit}{row['p95']:>7.0f} {unit}{row['n']:>6.0f}")
+# --- progress and files -----------------------------------------------------------------------------------
 
 
-def write(name: str, result: dict[str, Any]) -> None:
-    OUT.mkdir(parents=True, exist_ok=True)
-    path = OUT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.platform(), "load_before": LOAD_BEFORE}
-    path.write_text(json.dumps({"machine": machine, **result}, indent=1))
-    print(f"\nwritten to {path.relative_to(ROOT)}")
+def say(text: str) -> None:
+    print(f"[{time.monotonic() - BEGAN:6.0f} s] {text}", flush=True)
+
+
+def machine() -> dict[str, Any]:
+    return {"cores": os.cpu_count(), "machine": platform.machine(), "system": platform.platform(), "python": platform.python_version(),
+            "load_before": LOAD_BEFORE}
+
+
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """By way of a second file, so that a run that is broken off leaves what it had."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    beside.replace(path)
