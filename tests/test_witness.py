@@ -145,6 +145,13 @@ def test_echo() -> None:
     assert not is_echo("the capital", "")
 
 
+def test_the_last_word_of_an_echo_may_be_cut() -> None:
+    said = "The capital of France is Paris."
+    assert is_echo("The cap.", said) and is_echo("capital of fra", said)
+    assert not is_echo("cap", said) and not is_echo("what cap", said)
+
+
+
 @pytest.mark.parametrize(
     "text",
     [

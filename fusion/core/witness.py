@@ -39,6 +39,8 @@ def is_echo(text: str, spoken: str) -> bool:
     if not heard or not said or (len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard)):
         return False
     alike = [[_alike(x, y) for x in heard] for y in said]
+    for row, word in zip(alike, said, strict=True):
+        row[-1] = row[-1] or (len(heard) > 1 and word.startswith(heard[-1]))  # the last one may be cut: "the cap" of "the capital"
     width, enough = len(heard) + max(1, len(heard) // 3), -(-len(heard) * 2 // 3)
     spans = (alike[i : i + width] for i in range(max(1, len(said) - len(heard) + 1)))
     return any(sum(map(any, span)) >= enough and _in_order(span) >= enough for span in spans)
