@@ -68,7 +68,7 @@ class Utterance:
     def __init__(self, live):
         self.live = live
         live.add(self)
-    def hear(self, pcm):
+    def hear(self, pcm, final=True):
         return Hypothesis(str(len(self.live)), "en", np.float32(0.5))
     finish = lambda self: self.hear(None)
 

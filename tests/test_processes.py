@@ -31,7 +31,9 @@ async def test_a_spoken_question_is_answered_in_text_and_audio(scripted_server):
         await caller.until(lambda: len(caller.sound_events) >= 2)  # the two sockets are not in step
         assert [event["type"] for event in caller.sound_events] == ["start", "end"]
         (latency,) = caller.of("latency")
-        assert 0 <= latency["words"] <= latency["first_sound"] and latency["turn"] == 1
+        assert 0 <= latency["words"] <= latency["decided"] <= latency["first_sound"] and latency["turn"] == 1
+        assert {"stopped", "first_token", "first_clause", "reused"} <= set(latency)
+        assert [event["turn"] for event in caller.of("heard_you")] == [1]
 
 
 async def test_a_file_of_three_questions_gets_three_answers(scripted_server):

@@ -22,9 +22,9 @@ JSON = st.recursive(
 )
 HANDSHAKE_FIELDS = (
     "uid language task model multilingual use_vad audio_format send_last_n_segments initial_prompt hotwords word_timestamps events "
-    "reply instructions voice speed turn_detection history max_clients"
+    "reply instructions voice speed turn_detection eagerness history max_clients"
 ).split()
-CONTROL_FIELDS = "text instructions voice speed language turn_detection turn seconds id uid events format".split()
+CONTROL_FIELDS = "text instructions voice speed language turn_detection eagerness turn seconds id uid events format".split()
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=40)
 
 
@@ -64,11 +64,11 @@ def test_everything_that_a_conversation_can_ask_for():
     asked = handshake(
         events=True, language="de", audio_format="int16", instructions="Be brief.", voice="heart", speed=1.5, turn_detection="manual",
         history=[{"role": "user", "text": "Hello"}, {"role": "assistant", "text": "Hi!"}], initial_prompt="names", hotwords="a,b",
-        word_timestamps=True, send_last_n_segments=3, use_vad=True, task="translate",
+        word_timestamps=True, send_last_n_segments=3, use_vad=True, task="translate", eagerness=0.8,
     )
     assert asked == asr.Handshake(
         "u1", asr.Dialect.EVENTS, "de", "translate", "", "int16", 3, True, True, "names", "a,b", True, "Be brief.", "heart", 1.5, "manual",
-        (Line("user", "Hello"), Line("assistant", "Hi!")),
+        0.8, (Line("user", "Hello"), Line("assistant", "Hi!")),
     )
 
 
@@ -96,7 +96,8 @@ def test_fields_that_old_clients_send_are_never_refused():
         ({"audio_format": "mp3"}, "float32, int16, uint8"), ({"send_last_n_segments": 0}, "send_last_n_segments"),
         ({"send_last_n_segments": "5"}, "'5'"), ({"word_timestamps": "yes"}, "true, false"), ({"events": 1}, "events"),
         ({"speed": 3}, "0.5 to 2.0"), ({"events": True, "reply": "no"}, "reply"), ({"instructions": "x" * 8001}, "8000"),
-        ({"turn_detection": "never"}, "auto, manual"), ({"history": "hi"}, "history"),
+        ({"turn_detection": "never"}, "auto, manual"), ({"eagerness": 1.5}, "0.0 to 1.0"), ({"eagerness": "very"}, "'very'"),
+        ({"history": "hi"}, "history"),
         ({"history": [{"role": "king", "text": "hi"}]}, "user"),
         ({"history": [{"text": "hi"}] * 201}, "200"),
     ],
@@ -150,6 +151,7 @@ def test_any_values_of_known_fields_are_read_or_refused(values):
         ({"type": "update", "voice": "heart", "speed": 2}, asr.Update(voice="heart", speed=2.0)),
         ({"type": "update", "language": None}, asr.Update(language="auto")),
         ({"type": "update", "language": "de", "turn_detection": "manual", "instructions": ""}, asr.Update("", None, None, "de", "manual")),
+        ({"type": "update", "eagerness": 0}, asr.Update(eagerness=0.0)),
         ({"type": "heard", "turn": 3, "seconds": 1.2}, asr.HeardUpTo(3, 1.2)),
         ({"type": "dance"}, None),
     ],

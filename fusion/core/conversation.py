@@ -96,7 +96,7 @@ class Conversation:
         self.reply: Reply | None = None
         self._deadline: float | None = None
         self._thinking_at: float | None = None
-        self._doubt = Doubt()
+        self._doubt = Doubt(filler)
         self._marks = Marks(0.0, 0.0, 0.0)
         self._forget_words()
 

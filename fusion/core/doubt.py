@@ -22,7 +22,8 @@ ECHO_TAIL_S = 0.6  # a loudspeaker may be this late: buffers of the system and o
 class Doubt:
     """What one call knows about the sounds over its answers. `held`: the sound was stopped for the present one."""
 
-    def __init__(self) -> None:
+    def __init__(self, filler: str = "") -> None:
+        self._filler = filler  # it comes back as well
         self.held = False
         self._reply: Reply | None = None  # under or right after which the present speech began
         self._under = False  # under it
@@ -69,7 +70,7 @@ class Doubt:
         return (self._under or bool(self._guard)) and not self._unheard and self._came_back(text)
 
     def _came_back(self, text: str) -> bool:
-        if self._reply is None or not is_echo(text, self._reply.text()):
+        if self._reply is None or not is_echo(text, f"{self._filler} {self._reply.text()}"):
             return False
         self._guard, self._echoed = GUARDED_REPLIES, True
         return True

@@ -161,6 +161,8 @@ class Reply:
     def heard(self) -> str:
         shares: list[tuple[str, float, float]] = []
         left = self.heard_s
+        if left is not None:  # the client counts what was said before the answer as well
+            left = max(0.0, left - sum(total for index, (_, total) in self.played.items() if index < 0))
         for index in sorted(self.pieces):
             done, total = self.played.get(index, (0.0, 1.0))
             if total == 0 and index in self.played:  # nobody listens: what was shown was read

@@ -1,0 +1,139 @@
+"""Sounds over an answer: what lets it go on, and when the guard against our own echo comes and goes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusion.core import phrases
+from fusion.core.doubt import ECHO_TAIL_S, GUARDED_REPLIES, STOPS, Doubt
+from fusion.core.text import words
+from fusion.core.turns import Reply
+from fusion.messages import Ticket
+
+ANSWER = "The train to Paris leaves at nine in the morning."
+
+
+def answer(text: str = ANSWER, turn: int = 1, heard: bool = True) -> Reply:
+    reply = Reply(Ticket("a", turn), "", 0.0, committed=True, pieces={0: text})
+    if heard:
+        reply.played[0] = (1.0, 3.0)
+    return reply
+
+
+def over(reply: Reply) -> Doubt:
+    doubt = Doubt()
+    doubt.begins(reply)
+    return doubt
+
+
+def echoing() -> Doubt:
+    doubt = over(answer())
+    assert doubt.harmless("train to Paris")
+    return doubt
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("", True), ("...", True), ("mm-hmm", True), ("Yeah. Right.", True), ("leaves at nine", True), ("The trains to Paris", True),
+        ("stop", False), ("what about tomorrow", False), ("yeah but when", False),
+    ],
+)
+def test_what_lets_an_answer_go_on(text, harmless):
+    assert over(answer()).harmless(text) is harmless
+
+
+@pytest.mark.parametrize(("text", "harmless"), [("", True), ("mm-hmm", False), ("leaves at nine", False)])
+def test_before_an_answer_was_heard_every_word_counts(text, harmless):
+    doubt = over(answer(heard=False))
+    assert doubt.held and doubt.harmless(text) is harmless and not doubt.is_echo(text)
+
+
+@given(st.sampled_from(sorted(phrases.BACKCHANNELS)))
+def test_a_backchannel_may_be_heard_word_by_word(text):
+    doubt, heard = over(answer()), words(text)
+    for count in range(1, len(heard)):
+        assert doubt.begun(" ".join(heard[:count])) or doubt.harmless(" ".join(heard[:count]))
+    assert doubt.harmless(text)
+
+
+def test_the_beginning_of_a_backchannel_is_none_by_itself():
+    doubt = over(answer())
+    assert doubt.begun("I") and not doubt.harmless("I")
+    assert not doubt.begun("I see") and not doubt.begun("I want") and not doubt.begun("")
+    assert not over(answer(heard=False)).begun("I")
+
+
+def test_where_no_echo_is_known_the_sound_stops_at_once():
+    assert Doubt().begins(answer()) and Doubt().begins(answer(heard=False))
+
+
+def test_after_an_echo_the_sound_goes_on_until_words_decide():
+    doubt = echoing()
+    assert not doubt.begins(answer()) and not doubt.held
+    assert doubt.begins(answer(heard=False))  # nothing sounds yet, so nothing can come back
+
+
+def test_the_guard_goes_after_answers_without_an_echo():
+    doubt = echoing()
+    doubt.played(answer(), 10.0)
+    for turn in range(2, 2 + GUARDED_REPLIES):
+        assert not doubt.begins(answer(turn=turn))
+        doubt.played(answer(turn=turn), 10.0 * turn)
+    assert doubt.begins(answer(turn=9))
+
+
+def test_each_echo_renews_the_guard():
+    doubt = echoing()
+    for turn in range(2, 20):
+        reply = answer(turn=turn)
+        assert not doubt.begins(reply) and doubt.harmless("leaves at nine")
+        doubt.played(reply, 10.0 * turn)
+
+
+def test_an_answer_that_was_stopped_often_for_nothing_goes_on():
+    """An echo that is cut to pieces by the stops has no whole word by which it could be known."""
+    doubt, reply = Doubt(), answer()
+    assert [doubt.begins(reply) for _ in range(STOPS + 2)] == [True] * STOPS + [False] * 2
+    assert doubt.begins(answer(turn=2))
+
+
+def test_a_turn_that_is_the_end_of_our_answer_is_none():
+    doubt = over(answer())
+    doubt.played(answer(), 10.0)
+    assert doubt.is_echo("in the morning")  # it began under the answer: nobody repeats what is just being said
+    doubt.after_silence(10.0 + ECHO_TAIL_S)
+    assert doubt.is_echo("in the morning") and not doubt.is_echo("and in the evening")
+    doubt.after_silence(10.0 + 2 * ECHO_TAIL_S)
+    assert not doubt.is_echo("in the morning")
+
+
+def test_after_the_answer_people_may_repeat_it_where_no_echo_is_known():
+    doubt, reply = Doubt(), answer()
+    doubt.played(reply, 10.0)
+    doubt.after_silence(10.3)
+    assert not doubt.is_echo("in the morning")
+
+
+def test_an_echo_that_comes_only_after_short_answers_keeps_the_guard():
+    doubt = echoing()
+    for turn in range(1, 10):
+        reply = answer("At nine.", turn)
+        doubt.played(reply, 10.0 * turn)
+        doubt.after_silence(10.0 * turn + 0.2)
+        assert doubt.is_echo("at nine")
+
+
+def test_the_filler_comes_back_as_well():
+    doubt = Doubt("One little moment.")
+    doubt.begins(answer())
+    assert doubt.harmless("one little moment") and doubt.harmless("little moment the train")
+    assert not over(answer()).harmless("one little moment")
+
+
+def test_nothing_is_an_echo_before_anything_was_said():
+    doubt = Doubt()
+    doubt.after_silence(0.0)
+    assert not doubt.is_echo("hello") and not doubt.begun("i") and doubt.harmless("") and not doubt.harmless("yeah")
