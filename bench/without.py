@@ -38,9 +38,9 @@ class Mechanism:
 MECHANISMS = {
     "early-words": Mechanism("the words are asked for when the pause is certain, not at the first silence",
                              {"fusion.core.floor:EARLY": NEVER}),
-    "early-guesses": Mechanism("no answer is begun while the person still speaks", {"fusion.core.conversation:EARLY_GUESSES": 0}),
+    "early-guesses": Mechanism("no answer is begun while the person still speaks", {"fusion.core.guesses:EARLY_GUESSES": 0}),
     "guesses": Mechanism("no answer is begun before the turn is over",
-                         {"fusion.core.conversation:EARLY_GUESSES": 0, "fusion.core.conversation:GUESSES": 0}),
+                         {"fusion.core.guesses:EARLY_GUESSES": 0, "fusion.core.guesses:GUESSES": 0}),
     "prepare": Mechanism("the model reads the dialogue so far only with the question",
                          {"fusion.core.conversation:Conversation.opened": _nothing}),
     "short-context": Mechanism("the recognizer always reads 30 s", environment={"ASR_OPTION": "min_context_s=30"}),

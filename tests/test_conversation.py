@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fusion.core.conversation import (
-    APOLOGY,
-    DOUBT_WAIT_S,
-    EARLY_GUESSES,
-    FILLER_S,
-    GUESSES,
-    OVERLAP,
-    REPLY_WAIT_S,
-    THINKING_S,
-    WORDS_WAIT_S,
-    Conversation,
-    State,
-)
+from fusion.core.conversation import APOLOGY, DOUBT_WAIT_S, FILLER_S, OVERLAP, REPLY_WAIT_S, THINKING_S, WORDS_WAIT_S, Conversation, State
 from fusion.core.endpoint import TAIL
+from fusion.core.guesses import EARLY_GUESSES, GUESSES
 from fusion.core.playout import FILLER
 from fusion.core.turns import (
     BotSaid,

@@ -37,6 +37,7 @@ from enum import Enum
 
 from fusion.core.doubt import Doubt
 from fusion.core.endpoint import RATE, TAIL
+from fusion.core.guesses import Guesses
 from fusion.core.memory import Memory
 from fusion.core.text import same_words, words
 from fusion.core.turns import (
@@ -45,7 +46,6 @@ from fusion.core.turns import (
     Counts,
     HeardYou,
     Interrupted,
-    Latency,
     Marks,
     Played,
     Reply,
@@ -55,16 +55,11 @@ from fusion.core.turns import (
     TurnFailed,
     UserSaid,
 )
-from fusion.core.witness import Ending, ending
 from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepare, Resume, Sentence, Spoken, Ticket
 
 WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
-GUESS_SPEECH_S = 10.0  # no guesses in turns with more speech: they are rarely over at their first pause
-GUESSES = 3  # at most, in the pauses of one turn
-EARLY_GUESSES = 2  # at most, while the person speaks
-EARLY_GUESS_WORDS = 3  # "I see." sounds whole too
 OVERLAP = RATE // 4  # samples that are heard again when an echo is left behind: a word may have begun in them
 THINKING_S = 0.3  # after the turn is over, when there is no sound yet
 FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
@@ -106,7 +101,7 @@ class Conversation:
         self._began, self._stopped = 0, -1  # samples
         self._over = False  # the turn has surely ended
         self._told = False  # the caller knows that it ended
-        self._turn_guesses = self._turn_early = 0
+        self._guesses = Guesses()
         self.went_on = 0  # pauses of this turn after which more came
 
     @property
@@ -227,7 +222,7 @@ class Conversation:
         commands: list[Command] = [Played(reply.ticket.turn, seconds, message.last)]
         if not reply.timed and not reply.excuse and message.index >= 0:
             reply.timed = True
-            commands.append(self._latency(reply, now))
+            commands.append(self._marks.latency(reply, now))
         self._patience(now)
         reply.played_out = message.last
         return [*commands, *(self._settle(now) if reply.played_out and reply.complete else [])]
@@ -293,26 +288,21 @@ class Conversation:
         if self.reply and same_words(self.reply.asked, self._text):
             return []
         commands = self._drop_wrong_guess()
-        if not self._may_guess(self._stopped) or self._turn_guesses >= GUESSES:
+        if not (self._may_guess() and self._guesses.in_pause(self._text, self._speech_s(self._stopped), self.language)):
             return commands
-        self._turn_guesses += 1
         return [*commands, *self._generate_guess(now)]
 
     def _early_guess(self, before: str, now: float) -> list[Command]:
-        """While somebody speaks: the words sound whole, or have not grown since the last time."""
-        if self.reply or not self.early_guesses or self._turn_early >= EARLY_GUESSES or not self._may_guess(self._heard_to):
+        if self.reply or not (self.early_guesses and self._may_guess()):
             return []
-        count, whole = len(words(self._text)), ending(self._text, self.language)
-        marked = self._text.rstrip().endswith((".", "?", "!"))
-        if count < EARLY_GUESS_WORDS or whole is Ending.SPELLING or not (marked or same_words(before, self._text)):
-            return []
-        self._turn_early += 1
-        return self._generate_guess(now)
+        worth = self._guesses.while_speaking(self._text, before, self._speech_s(self._heard_to), self.language)
+        return self._generate_guess(now) if worth else []
 
-    def _may_guess(self, upto: int) -> bool:
-        short = (upto - self._began) / RATE <= GUESS_SPEECH_S
-        meant = bool(words(self._text)) and ending(self._text, self.language) is not Ending.OPEN
-        return self.replies and self.automatic and short and meant and not self._doubt.is_echo(self._text)
+    def _may_guess(self) -> bool:
+        return self.replies and self.automatic and not self._doubt.is_echo(self._text)
+
+    def _speech_s(self, upto: int) -> float:
+        return (upto - self._began) / RATE
 
     def _generate_guess(self, now: float) -> list[Command]:
         self.counts.guesses += 1
@@ -378,14 +368,6 @@ class Conversation:
         if self.state is State.BOT:
             audio = sum(total for _, total in self.reply.played.values()) if self.reply else 0.0
             self._deadline = now + REPLY_WAIT_S + audio
-
-    def _latency(self, reply: Reply, now: float) -> Latency:
-        marks = self._marks
-        first_token = reply.first_token_at if reply.first_token_at is not None else now
-        first_clause = reply.first_clause_at if reply.first_clause_at is not None else now
-        ended = marks.ended_at
-        return Latency(reply.ticket.turn, marks.stopped_at - ended, marks.words_at - ended, reply.decided_at - ended,
-                       first_token - ended, first_clause - ended, now - ended, reply.reused)
 
     def _judge_doubt(self, now: float) -> list[Command]:
         """Somebody makes a sound over the answer: words, or nothing that matters?"""

@@ -181,3 +181,11 @@ class Marks:
     ended_at: float
     stopped_at: float
     words_at: float
+
+    def latency(self, reply: Reply, now: float) -> Latency:
+        """How long each step took; the first sound is heard `now`."""
+        token = reply.first_token_at if reply.first_token_at is not None else now
+        clause = reply.first_clause_at if reply.first_clause_at is not None else now
+        stopped, words, decided = self.stopped_at, self.words_at, reply.decided_at
+        seconds = [at - self.ended_at for at in (stopped, words, decided, token, clause, now)]
+        return Latency(reply.ticket.turn, seconds[0], seconds[1], seconds[2], seconds[3], seconds[4], seconds[5], reply.reused)

@@ -62,8 +62,9 @@ class ShortContext:
         duration = len(pcm) / ASR_RATE
         tokenizer = self.tokenizer(language, options.task)
         prompt = text_before(tokenizer, options, PROMPT_TOKENS) + list(tokenizer.sot_sequence)
+        most = int(TOKENS_PER_S * duration) + TOKENS_SPARE  # CTranslate2 takes half of `max_length`, or what the prompt leaves of it
         result = self.whisper.model.generate(
-            encoded, [prompt], beam_size=1, max_length=min(len(prompt) + int(TOKENS_PER_S * duration) + TOKENS_SPARE, 448),
+            encoded, [prompt], beam_size=1, max_length=min(max(2 * most, len(prompt) + most), 448),
             return_scores=True, return_no_speech_prob=True,
         )[0]
         tokens = list(result.sequences_ids[0])

@@ -56,10 +56,13 @@ def fitting(options: ASROptions, languages: Sequence[str], multilingual: bool) -
 
 
 class WhisperUtterance:
-    """One utterance of any length. `hear` costs one decode of at most `BUFFER_S`, and one more when the buffer is full."""
+    """One utterance of any length. `hear` costs one decode of at most `BUFFER_S`, and one more when the buffer is full.
 
-    def __init__(self, decoder: Decoder, options: ASROptions) -> None:
-        self._decoder, self._options = decoder, options
+    `behind` is the same model for what is not urgent, where there is one: it decodes what is not final.
+    """
+
+    def __init__(self, decoder: Decoder, options: ASROptions, behind: Decoder | None = None) -> None:
+        self._decoders, self._options = {True: decoder, False: behind or decoder}, options
         self._buffer = np.zeros(0, np.float32)
         self._buffer_start_s = 0.0
         self._settled: list[Segment] = []
@@ -70,33 +73,34 @@ class WhisperUtterance:
     def hear(self, pcm: np.ndarray, final: bool = True) -> Hypothesis:
         pcm = checked(pcm)
         if len(pcm):
+            decoder = self._decoders[final]
             self._buffer = np.concatenate((self._buffer, pcm))
             while len(self._buffer) > BUFFER_S * ASR_RATE:
-                self._settle()
-            self._last = self._hypothesis(self._decode(self._buffer))
+                self._settle(decoder)
+            self._last = self._hypothesis(self._decode(decoder, self._buffer))
         return self._last
 
     def finish(self) -> Hypothesis:
         return self._last
 
-    def _decode(self, pcm: np.ndarray) -> Decoded:
-        encoded = self._decoder.encode(pcm)
+    def _decode(self, decoder: Decoder, pcm: np.ndarray) -> Decoded:
+        encoded = decoder.encode(pcm)
         if not self._language_kept:
-            self._language, self._probability = self._decoder.language(encoded)
+            self._language, self._probability = decoder.language(encoded)
             self._language_kept = any(len(pcm) >= s * ASR_RATE and self._probability >= p for s, p in SURE)
-        return self._decoder.decode(encoded, pcm, self._language, self._options)
+        return decoder.decode(encoded, pcm, self._language, self._options)
 
-    def _settle(self) -> None:
+    def _settle(self, decoder: Decoder) -> None:
         """Fix the text of the buffer's older part and let its audio go; at a silence if the model names none."""
         full = self._buffer[: int(BUFFER_S * ASR_RATE)]
-        decoded = self._decode(full)
+        decoded = self._decode(decoder, full)
         ends = [s.end_s for s in decoded.segments[: decoded.closed] if CUT_FROM_S <= s.end_s <= BUFFER_S - CUT_MARGIN_S]
         if ends:
             cut_s = ends[-1]
             kept = [s for s in decoded.segments if s.end_s <= cut_s]
         else:
             cut_s = quietest(full, CUT_FROM_S, BUFFER_S - CUT_MARGIN_S)
-            kept = list(self._decode(full[: int(cut_s * ASR_RATE)]).segments)
+            kept = list(self._decode(decoder, full[: int(cut_s * ASR_RATE)]).segments)
         self._settled += [moved(s, self._buffer_start_s) for s in kept]
         self._buffer = self._buffer[int(cut_s * ASR_RATE) :]
         self._buffer_start_s += cut_s
