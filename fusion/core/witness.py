@@ -23,7 +23,10 @@ REQUEST_WORDS = 3  # "turn on", "play the" and "tell me" are begun
 def is_backchannel(text: str) -> bool:
     """At most three words, all of them mere signs of listening ("mm-hmm", "yeah", "I see"). Silence is none."""
     found = [word for word in (_undoubled("".join(words(token))) for token in text.split()) if word]
-    return 0 < len(found) <= 3 and (" ".join(found) in _BACKCHANNELS or all(word in _BACKCHANNELS for word in found))
+    line = " ".join(found)
+    for phrase in sorted((known for known in _BACKCHANNELS if " " in known), key=len, reverse=True):
+        line = re.sub(rf"\b{phrase}\b", "", line)  # "yeah, I see"
+    return 0 < len(found) <= 3 and all(word in _BACKCHANNELS for word in line.split())
 
 
 def _undoubled(text: str) -> str:
@@ -36,8 +39,10 @@ _BACKCHANNELS = frozenset(map(_undoubled, phrases.BACKCHANNELS))
 def is_echo(text: str, spoken: str) -> bool:
     """Are the words heard our own, of `spoken`: at least two thirds of them, in order and close together?"""
     heard, said = words(text), words(spoken)
-    if not heard or not said or (len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard)):
+    if not heard or not said:
         return False
+    if len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard):
+        return len(heard) == 2 and said[:2] == heard  # "hello there" may be ours, "stop" never is
     alike = [[_alike(x, y) for x in heard] for y in said]
     for row, word in zip(alike, said, strict=True):
         row[-1] = row[-1] or (len(heard) > 1 and word.startswith(heard[-1]))  # the last one may be cut: "the cap" of "the capital"
