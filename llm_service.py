@@ -8,6 +8,7 @@ or in a turn, the embedded model answers instead, and everybody is told.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ EMBEDDED, TENSORRT = "llama.cpp", "tensorrt-llm"
 LOCAL = (EMBEDDED, TENSORRT, "scripted")  # these fail for reasons that a smaller model does not cure: no fall-back
 BRIEF_PIECES = 40  # tokens, mostly: then a brief answer ends with its sentence, and at twice as many wherever it is
 METRICS_S = 5.0  # how often counts are told, if they have changed
+NICE = 5  # on few cores the last words of somebody go before the answer of somebody else; a partial transcript (10) does not
 RETRY_S = 30.0  # after a failure, how long the server is left alone before it is asked again
 
 log = logging.getLogger("llm")
@@ -219,11 +221,14 @@ class Service:
 
 def run(settings: Settings, inbox: Any, outbox: Any) -> None:
     began = time.monotonic()
+    os.nice(NICE)
     service = Service(settings, outbox)
     engine = service.thinker.active
     name = settings.llm_engine if engine is service.thinker.chosen else EMBEDDED
     service.worker.start()
     outbox.put(Ready("llm", name, engine.model, engine.device, time.monotonic() - began))
+    if hasattr(engine, "warm"):
+        threading.Thread(target=engine.warm, args=((("system", settings.instructions),),), name="warm", daemon=True).start()
     beat_at = metrics_at = 0.0
 
     def tick() -> None:

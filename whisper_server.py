@@ -41,7 +41,7 @@ log = logging.getLogger("asr")
 class WordsJob:
     caller: Caller
     hearing: Hearing
-    urgent: bool  # somebody may have finished
+    final: bool  # somebody may have finished
     asked_at: float  # on the clock of the event loop, which is the monotonic one
 
 
@@ -74,13 +74,15 @@ class Service:
         self.scored = self._turn is not None
         self.rations = Rations(self.callers.values())
         self.counts = self.rations.counts
-        self.words: Worker[WordsJob] = Worker("asr", self._recognise)
+        # Two threads, two mailboxes: words that may be a turn's last never wait for a pass on the way, not even the same caller's.
+        self.words = {final: Worker[WordsJob]("asr" if final else "partial", self._recognise) for final in (True, False)}
         self.scores: Worker[tuple[Caller, np.ndarray, int]] = Worker("turn", self._score)
 
     def start(self) -> None:
         """From inside the event loop."""
         self._loop = asyncio.get_running_loop()
-        self.words.start()
+        for worker in self.words.values():
+            worker.start()
         self.scores.start()
 
     def load_small(self) -> None:
@@ -108,9 +110,12 @@ class Service:
     def detector(self) -> VADStream:
         return self._vad.begin()
 
-    def ask_words(self, caller: Caller, hearing: Hearing, urgent: bool) -> None:
-        job = WordsJob(caller, hearing, urgent, self._loop.time())
-        self.words.put(Ticket(caller.call, 0), job, replace="words", urgent=urgent)
+    def ask_words(self, caller: Caller, hearing: Hearing, final: bool, live: bool) -> None:
+        """People who are speaking now (`live`) go before files."""
+        job = WordsJob(caller, hearing, final, self._loop.time())
+        if final:
+            hearing.asked_at = job.asked_at
+        self.words[final].put(Ticket(caller.call, 0), job, replace="words", urgent=live)
 
     def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None:
         self.scores.put(Ticket(caller.call, 0), (caller, audio, stopped_at), replace="score", urgent=True)
@@ -121,7 +126,7 @@ class Service:
     def share_out(self) -> None:
         """With the heartbeat: what everybody may ask of the machine, and what was counted."""
         now = self._loop.time()
-        said = self.rations.share_out(self.words.waiting(), now)
+        said = self.rations.share_out(sum(worker.waiting() for worker in self.words.values()), now)
         for caller in self.callers.values() if said else ():
             caller.view.notice(said)
         self._outbox.put(self.rations.metrics(now))
@@ -130,8 +135,10 @@ class Service:
 
     def _recognise(self, ticket: Ticket, job: WordsJob) -> None:
         began = time.monotonic()
+        if job.asked_at < job.hearing.asked_at:
+            return  # better words are on their way
         try:
-            result = job.hearing.transcribe(job.urgent)
+            result = job.hearing.transcribe(job.final)
         except EngineError as error:
             failed = Failed(job.caller.conversation.ticket, "asr", str(error))
             self._loop.call_soon_threadsafe(job.caller.message, failed)
@@ -141,7 +148,7 @@ class Service:
 
     def _came(self, job: WordsJob, decode_s: float, hypothesis: Hypothesis, upto: int) -> None:
         now = self._loop.time()
-        self.rations.words_came(now - job.asked_at, decode_s, job.urgent, now)
+        self.rations.words_came(now - job.asked_at, decode_s, job.final, now)
         job.caller.words(job.hearing, hypothesis, upto)
 
     def _score(self, ticket: Ticket, job: tuple[Caller, np.ndarray, int]) -> None:
@@ -171,7 +178,8 @@ class Service:
     def beat(self) -> float | None:
         """Once a second: when the oldest unfinished job began."""
         self.share_out()
-        return min((since for since in (self.words.busy_since(), self.scores.busy_since()) if since is not None), default=None)
+        workers = (*self.words.values(), self.scores)
+        return min((since for worker in workers if (since := worker.busy_since()) is not None), default=None)
 
 
 class Door:
@@ -227,7 +235,8 @@ class Door:
             await self._converse(connection, caller, out)
         finally:
             del self._service.callers[call]
-            self._service.words.forget(call)
+            for worker in self._service.words.values():
+                worker.forget(call)
             self._service.scores.forget(call)
             caller.hang_up()
             log.debug("%s left", call)
@@ -291,8 +300,8 @@ async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> Non
         outbox.put(Ready("asr", settings.asr_engine, service.asr.model, service.asr.device, time.monotonic() - began))
         threading.Thread(target=service.load_small, name="small", daemon=True).start()
         await process.beat("asr", outbox, service.beat, stopping)
-        service.words.stop()
-        service.scores.stop()
+        for worker in (*service.words.values(), service.scores):
+            worker.stop()
         server.close()
 
 

@@ -35,6 +35,7 @@ class Worker(Generic[Job]):
         self._changed = threading.Condition()
         self._stopping = False
         self._since: dict[int, float] = {}  # thread -> when its job last made progress
+        self._more: dict[int, list[str]] = {}  # thread -> calls of the jobs that it took with `more`
         self._threads = [threading.Thread(target=self._loop, name=f"{name}-{i}", daemon=True) for i in range(threads)]
 
     def start(self) -> None:
@@ -74,6 +75,14 @@ class Worker(Generic[Job]):
                 self._since[ident] = time.monotonic()
             return self._stopping or self._mailbox.stale(ticket)
 
+    def more(self, most: int) -> list[tuple[Ticket, Job]]:
+        """For `work` that can do several jobs at once: up to `most` that wait, of other calls, to be done with the one at hand."""
+        assert not self._together
+        with self._changed:
+            taken = [job for job in (self._mailbox.take() for _ in range(most)) if job is not None]
+            self._more.setdefault(threading.get_ident(), []).extend(ticket.call for ticket, _ in taken)
+            return taken
+
     def waiting(self) -> int:
         with self._changed:
             return len(self._mailbox)
@@ -106,6 +115,6 @@ class Worker(Generic[Job]):
                 os._exit(70)
             with self._changed:
                 self._since.pop(ident, None)
-                if not self._together:
-                    self._mailbox.done(taken[0].call)
-                self._changed.notify()
+                for call in () if self._together else (taken[0].call, *self._more.pop(ident, ())):
+                    self._mailbox.done(call)
+                self._changed.notify_all()

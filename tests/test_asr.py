@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import fake_gpu
@@ -13,9 +16,12 @@ import pytest
 import whisper_on_fakes
 from engine_checks import BAD_AUDIO, ENGLISH, SECOND, errors, words
 
-from fusion.engines import ASROptions, EngineError, Hypothesis, load
+from fusion.engines import ASROptions, EngineError, Hypothesis, Segment, load
+from fusion.engines.faster_whisper import NICE
+from fusion.engines.log_mel import log_mel
 from fusion.engines.scripted import tone_speech
-from fusion.engines.whisper_decode import repeats, split
+from fusion.engines.whisper_decode import ShortContext, most_tokens, repeats, split
+from fusion.engines.whisper_utterance import Decoded, WhisperUtterance
 
 
 @dataclass
@@ -166,6 +172,76 @@ def test_languages_are_checked(whisper, whisper_english, sound):
 def test_prompt_sets_the_spelling(whisper, sound):
     prompted = ASROptions(language="en", initial_prompt="RIVA-NLP, NATURAL LANGUAGE PROCESSING, SHOUTED.")
     assert "NATURAL LANGUAGE PROCESSING" in whisper.begin(prompted).hear(sound("riva-nlp.flac")).text
+
+
+@pytest.mark.parametrize("ear", ["whisper", "whisper_english"], indirect=True)
+def test_heard_together_is_what_each_would_hear(ear):
+    (said, pcm), (said_then, pcm_then) = ear.clips
+    begun = [ear.engine.begin(ENGLISH) for _ in range(5)]
+    timed = ear.engine.begin(ASROptions(language="en", word_timestamps=True))
+    begun[3].hear(pcm)
+    nothing = np.zeros(0, np.float32)
+    jobs = [(begun[0], pcm, True), (begun[1], BAD_AUDIO["nan"], True), (begun[2], pcm_then, False), (begun[3], nothing, True),
+            (timed, pcm, True), (begun[4], np.concatenate((pcm, pcm_then)), True)]
+    heard = ear.engine.hear_together(jobs)
+    assert isinstance(heard[1], EngineError)
+    texts = [said, "", said_then, said, said, f"{said} {said_then}"]
+    assert all(errors(text, one.text) == 0 for text, one in zip(texts, heard, strict=True) if not isinstance(one, EngineError))
+    assert heard[4].segments[0].words
+    assert [begun[0].finish(), begun[2].finish()] == [heard[0], heard[2]]
+
+
+def test_what_is_not_final_is_decoded_behind():
+    @dataclass
+    class Named:
+        name: str
+
+        def encode(self, pcm: np.ndarray) -> int:
+            return len(pcm)
+
+        def decode(self, encoded: int, pcm: np.ndarray, language: str, options: ASROptions) -> Decoded:
+            return Decoded((Segment(0.0, 1.0, f"{self.name} {encoded // SECOND}"),))
+
+    utterance = WhisperUtterance(Named("front"), ENGLISH, Named("behind"))  # type: ignore[arg-type]
+    second = np.zeros(SECOND, np.float32)
+    assert [utterance.hear(second, final).text for final in (False, False, True)] == ["behind 1", "behind 2", "front 3"]
+    assert WhisperUtterance(Named("only"), ENGLISH).hear(second, False).text == "only 1"  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_partial_words_yield_the_processor_to_all_else(whisper):
+    threads = [int(name) for name in os.listdir("/proc/self/task")]
+    assert NICE in [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
+    assert os.getpriority(os.PRIO_PROCESS, 0) < NICE
+
+
+def test_the_spectrogram_is_the_librarys(whisper, sound):
+    extractor, clip = whisper._whisper.feature_extractor, sound("kyutai-dog-or-cat.flac")
+    for pcm, frames in ((clip, 800), (clip, 100), (clip[:100], 402), (np.zeros(0, np.float32), 400), (clip * 0, 300)):
+        theirs = extractor(np.pad(pcm, (0, max(0, frames * 160 - len(pcm))))[: frames * 160], padding=0)[:, :frames]
+        ours = log_mel(pcm, extractor.mel_filters, frames)
+        assert (ours.shape, ours.dtype) == (theirs.shape, np.float32)
+        assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_fast_speech_has_room(whisper):
+    """CTranslate2 generates half of `max_length`, or what the prompt leaves of it: what is less."""
+    asked = []
+    real = whisper._whisper.model
+
+    class Model:
+        def generate(self, encoded: Any, prompts: Any, **options: Any) -> Any:
+            asked.append(min(options["max_length"] // 2, options["max_length"] - len(prompts[0])))
+            return real.generate(encoded, prompts, **options)
+
+    decoder = ShortContext(SimpleNamespace(model=Model(), hf_tokenizer=whisper._whisper.hf_tokenizer))
+    Model.is_multilingual = True  # type: ignore[attr-defined]
+    pcm = np.zeros(10 * SECOND, np.float32)
+    encoded = whisper._short.encode(pcm)
+    for options in (ENGLISH, ASROptions(language="en", initial_prompt="so it goes " * 10)):
+        decoder.decode(encoded, pcm, "en", options)
+    assert asked == [most_tokens(10.0, "en")] * 2
+    assert most_tokens(10.0, "ja") > most_tokens(10.0, "en") > 60
 
 
 def test_missing_and_damaged_whisper(tmp_path):

@@ -98,7 +98,8 @@ def listening(text="", **options):
 @pytest.mark.parametrize(
     ("first", "then", "guessed"),
     [
-        ("", "How old is the bridge?", True),  # a mark: the recognizer heard the melody of an end
+        ("", "How old is the bridge?", True),  # a whole question
+        ("", "I like green tea.", False),  # a full stop says nothing: the recognizer puts one everywhere
         ("I like green tea", "I like green tea", True),  # nothing new while sound went on
         ("I like green", "I like green tea", False),
         ("", "I see.", False),  # too short
@@ -118,8 +119,9 @@ def test_words_that_sound_whole_are_guessed_while_somebody_speaks(first, then, g
 def test_an_early_guess_that_more_words_contradict_is_cancelled():
     talk = listening("How old is the bridge?")
     first = talk.c.reply.ticket
-    out = talk.c.heard_words("How old is the bridge over", 3 * SECOND, 3.1)
-    assert kinds(out) == [Cancel] and out[0].ticket > first and talk.c.reply is None
+    out = talk.c.heard_words("How old is the bridge over the", 3 * SECOND, 3.1)
+    assert kinds(out) == [Cancel, Prepare] and out[0].ticket > first and talk.c.reply is None
+    assert out[1].lines[-1] == Line("user", "How old is the bridge over the")  # the model reads at least what was said so far
 
 
 def test_an_early_guess_is_answered_with_when_it_was_right():
@@ -134,7 +136,7 @@ def test_an_early_guess_is_answered_with_when_it_was_right():
 def test_there_are_few_early_guesses():
     talk = listening()
     for n in range(6):
-        talk.c.heard_words("more and " * n + "I like green tea.", (2 + n) * SECOND, 2.0 + n)
+        talk.c.heard_words("How old is the " + "old " * n + "bridge?", (2 + n) * SECOND, 2.0 + n)
     assert talk.c.counts.guesses == EARLY_GUESSES
 
 
@@ -177,7 +179,7 @@ def test_changed_words_replace_the_guess():
     first = of(talk.user("what time"), Generate)[0]
     talk.c.speech_started(3 * SECOND, 1.0)
     out = talk.c.heard_words("what time does the train", 4 * SECOND, 1.2)
-    assert kinds(out) == [Cancel] and out[0].ticket > first.ticket
+    assert kinds(out) == [Cancel, Prepare] and out[0].ticket > first.ticket
     assert talk.answer("Noon.", ticket=first.ticket) == []
     talk.c.speech_stopped(5 * SECOND, 1.5, 1.5)
     out = talk.c.heard_words("what time does the train leave", 6 * SECOND, 2.0)

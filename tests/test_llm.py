@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +15,7 @@ from engine_checks import eventually
 from fake_llm_server import FakeLLMServer
 
 from fusion.engines import EngineError, load
-from fusion.engines.llama_cpp import fitting, tokens_of
+from fusion.engines.llama_cpp import decoding_threads, fitting, tokens_of
 from fusion.engines.llama_slots import Slots
 
 
@@ -119,6 +122,18 @@ def test_long_dialogues_do_not_fail(llama):
     assert "Paris" in ask(llama, "What is the capital of France?", *turns)
     with pytest.raises(EngineError, match="more text than"):
         ask(llama, "pebble " * 10_000)
+
+
+def test_threads_spin_little_and_use_small_machines_whole(llama):
+    assert "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ  # read by libgomp when xllamacpp loads it
+    assert [decoding_threads(cores) for cores in (1, 2, 4, 8, 12, 64)] == [1, 2, 4, 4, 6, 8]
+
+
+def test_the_spin_is_set_before_the_library_is_loaded():
+    code = ("import os; os.environ.pop('GOMP_SPINCOUNT', 0); os.environ.pop('OMP_WAIT_POLICY', 0); import llm_service; "
+            "print('libgomp' in open('/proc/self/maps').read())")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"  # else llama.cpp's engine would set it too late
 
 
 def test_missing_and_damaged_gguf(tmp_path):

@@ -110,13 +110,14 @@ async def one_call(folder: Path | str) -> tuple[Caller, int]:
     caller.open()
     caller.control(wire.Update(eagerness=0.8, instructions="Be brief."))
     await caller.hear(spoken("alpha beta gamma").tobytes())
-    caller.ration(0.7, 3)
+    caller.ration(0.7, early=False, brief=True)
     await caller.hear(spoken("what now", 0.1).tobytes())
     await caller.finish()
     caller.control(wire.Say("typed \ud83d"))
     await asyncio.sleep(0)
     caller.hang_up()
-    service.words.stop()
+    for worker in service.words.values():
+        worker.stop()
     service.scores.stop()
     return caller, others.commits
 

@@ -108,3 +108,25 @@ def test_busy_since_tells_of_work_and_asking_stale_is_a_sign_of_life():
     bench.go("two")
     bench.wait(bench.finished)
     bench.worker.stop()
+
+
+def test_work_can_take_more_of_what_waits_and_ends_it_with_its_own():
+    gate, seen, finished = threading.Event(), [], threading.Semaphore(0)
+
+    def work(ticket: Ticket, job: str) -> None:
+        assert gate.wait(10)
+        seen.append([job, *(job for _, job in worker.more(2))])
+        finished.release()
+
+    worker: Worker[str] = Worker("test", work)
+    for call, job in ("a1", "a2", "b1", "c1", "d1"):
+        worker.put(ticket(1, call), call + job)
+    worker.start()
+    gate.set()
+    for _ in range(2):
+        assert finished.acquire(timeout=10)
+    assert seen == [["a1", "b1", "c1"], ["d1", "a2"]]  # of each call one at a time
+    worker.put(ticket(1, "c"), "c2")
+    assert finished.acquire(timeout=10)
+    assert seen[2] == ["c2"]
+    worker.stop()

@@ -46,7 +46,7 @@ class Service(Protocol):
     def post(self, message: object) -> None: ...
     def begin(self, options: ASROptions) -> Utterance: ...
     def detector(self) -> VADStream: ...
-    def ask_words(self, caller: Caller, hearing: Hearing, urgent: bool) -> None: ...
+    def ask_words(self, caller: Caller, hearing: Hearing, final: bool, live: bool) -> None: ...
     def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None: ...
     def answered(self, latency: turns.Latency) -> None: ...
 
@@ -175,8 +175,8 @@ class Caller:
     # --- from the engine threads, by way of the loop ------------------------------------------------------
 
     def words(self, hearing: Hearing, hypothesis: Hypothesis, upto: int) -> None:
-        if hearing is not self.ear.hearing:
-            return  # of an utterance that is over
+        if hearing is not self.ear.hearing or upto < self._span[1]:
+            return  # of an utterance that is over, or of less of it than is known
         now = self._loop.time()
         self._hypothesis, self._span = hypothesis, (hearing.began, upto)
         if self.conversation.state in (State.USER, State.PAUSE):
@@ -200,11 +200,10 @@ class Caller:
                 self.join()  # its successor knows nobody
             self._act(self.floor.stage_down(stage.name, self._loop.time()))
 
-    def ration(self, partial_s: float, level: int) -> None:
-        """How much this caller may ask of the machine now (fusion/core/load.py)."""
+    def ration(self, partial_s: float, *, early: bool, brief: bool) -> None:
+        """What this caller may ask of the machine now (fusion/call/rations.py)."""
         self.floor.partial_s = partial_s
-        self.conversation.early_guesses = level < 1
-        self.conversation.brief = level >= 3
+        self.conversation.early_guesses, self.conversation.brief = early, brief
 
     # --- one window, one command --------------------------------------------------------------------------
 
@@ -217,11 +216,11 @@ class Caller:
         for command in commands:
             if isinstance(command, turns.AskWords):
                 if self.ear.hearing:
-                    self._service.ask_words(self, self.ear.hearing, command.urgent and not self._ahead())
+                    self._service.ask_words(self, self.ear.hearing, command.urgent, live=not self._ahead())
             elif isinstance(command, turns.AskScore):
                 self._service.ask_score(self, self.ear.turn_audio(), command.stopped_at)
             elif isinstance(command, turns.StartHearing):
-                self.ear.start_hearing(self._service.begin(self._options), command.at)
+                self.ear.start_hearing(self._service.begin(self._options), self._service.begin(self._options), command.at)
                 self._hypothesis = Hypothesis("")
             elif isinstance(command, turns.StopHearing):
                 self.ear.stop_hearing()

@@ -8,6 +8,7 @@ that waited in the mailbox never works on old audio, and none is lost when a new
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,36 +17,47 @@ from fusion.core.endpoint import RATE, WINDOW, samples
 from fusion.engines import Hypothesis, Utterance, VADStream
 
 KEPT_S = 10.0  # the end-of-turn model reads 8 s; the pre-roll reaches back 0.4 s
-STEP = samples(8.0)  # a recognizer gets at most this much at once
+STEP = samples(16.0)  # a recognizer gets at most this much at once: a turn of usual length is read in one go
 
 
 class Hearing:
-    """One utterance from sample `began` on. `pending` is shared with an engine thread; deque operations are atomic."""
+    """One utterance from sample `began` on, read twice: by passes on the way, and by those that may be its last.
 
-    def __init__(self, utterance: Utterance, began: int) -> None:
-        self.utterance = utterance
+    So nobody's last words wait for a pass that was begun before them. Each way has its own engine thread; what has come
+    is shared with it in a deque, whose operations are atomic.
+    """
+
+    def __init__(self, partial: Utterance, final: Utterance, began: int) -> None:
         self.began = began
-        self.pending: deque[np.ndarray] = deque()
-        self.taken_to = began  # written by the engine thread only
+        self.asked_at = 0.0  # when final words were last asked for: a partial pass that was asked for before is of no use
+        self._ways = {True: _Way(final, began), False: _Way(partial, began)}
 
-    def take(self) -> np.ndarray | None:
-        """In an engine thread: all that has come and was not taken. None when there is nothing."""
+    def hear(self, windows: Iterable[np.ndarray]) -> None:
+        for window in windows:
+            for way in self._ways.values():
+                way.pending.append(window)
+
+    def transcribe(self, final: bool) -> tuple[Hypothesis, int] | None:
+        """In the engine thread of `final`: the words of all that has come. None when nothing has."""
+        return self._ways[final].transcribe(final)
+
+
+class _Way:
+    def __init__(self, utterance: Utterance, began: int) -> None:
+        self._utterance = utterance
+        self.pending: deque[np.ndarray] = deque()
+        self._taken_to = began  # written by the engine thread only
+
+    def transcribe(self, final: bool) -> tuple[Hypothesis, int] | None:
         parts = [self.pending.popleft() for _ in range(len(self.pending))]
         if not parts:
             return None
         audio = np.concatenate(parts)
-        self.taken_to += len(audio)
-        return audio
-
-    def transcribe(self, final: bool) -> tuple[Hypothesis, int] | None:
-        """In an engine thread: hear all that has come. `final`: somebody may have finished. None when nothing has come."""
-        audio = self.take()
-        if audio is None:
-            return None
+        self._taken_to += len(audio)
         hypothesis = Hypothesis("")
         for start in range(0, len(audio), STEP):
-            hypothesis = self.utterance.hear(audio[start : start + STEP], final and start + STEP >= len(audio))
-        return hypothesis, self.taken_to
+            hypothesis = self._utterance.hear(audio[start : start + STEP], final and start + STEP >= len(audio))
+        return hypothesis, self._taken_to
 
 
 class Ear:
@@ -74,14 +86,14 @@ class Ear:
         self.position += WINDOW
         self._kept.append(window)
         if self.hearing is not None:
-            self.hearing.pending.append(window)
+            self.hearing.hear([window])
         return 1.0 if self._detector is None else self._detector.probability(window)
 
-    def start_hearing(self, utterance: Utterance, at: int) -> None:
+    def start_hearing(self, partial: Utterance, final: Utterance, at: int) -> None:
         count = -(-(self.position - at) // WINDOW)
         windows = list(self._kept)[-count:] if count > 0 else []
-        self.hearing = Hearing(utterance, self.position - len(windows) * WINDOW)
-        self.hearing.pending.extend(windows)
+        self.hearing = Hearing(partial, final, self.position - len(windows) * WINDOW)
+        self.hearing.hear(windows)
 
     def stop_hearing(self) -> None:
         self.hearing = None

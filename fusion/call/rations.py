@@ -16,6 +16,8 @@ from fusion.core.turns import Counts, Latency
 from fusion.messages import Metrics
 
 SMALL_LEVEL = 2  # from here on the smaller recognizer listens
+SHORT_LEVEL = 3  # from here on answers are short
+SPARE = 2  # callers in a turn at once, up to whom answers are begun while somebody still speaks: guesses that are mostly dropped
 
 
 class Rations:
@@ -50,9 +52,10 @@ class Rations:
         """To be called once a second: gives every caller its ration; a sentence for all of them when the level changed."""
         self.load.jobs_wait(jobs_waiting, self._in_turn(), now)
         speaking = sum(caller.conversation.state in (State.USER, State.DOUBT) for caller in self._callers)
-        partial_s = partial_every_s(speaking, self.load.decode_s, self.load.level(now))
+        level, spare = self.load.level(now), self._in_turn() <= SPARE
+        partial_s = partial_every_s(speaking, self.load.decode_s, level if spare else max(level, 1))
         for caller in self._callers:
-            caller.ration(partial_s, self.load.level(now))
+            caller.ration(partial_s, early=spare and level < 1, brief=level >= SHORT_LEVEL)
         return self.load.changed(now)
 
     def metrics(self, now: float) -> Metrics:

@@ -6,7 +6,8 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
     IDLE    the call opens           Prepare: the model reads the instructions            -> IDLE
     IDLE    speech starts            hear it, Prepare: it reads what was said since       -> USER
     USER    partial words            show them; a guess that they contradict is cancelled,
-                                     words that sound whole are a guess themselves        -> USER
+                                     words that sound whole are a guess themselves,
+                                     others: Prepare, the model reads them                -> USER
     USER    speech stops             -                                                    -> PAUSE
     PAUSE   words up to the pause    changed: Generate as a guess (revision + 1)          -> PAUSE
     PAUSE   long enough, no words    HeardYou; the words are on their way                 -> PAUSE
@@ -293,10 +294,12 @@ class Conversation:
         return [*commands, *self._generate_guess(now)]
 
     def _early_guess(self, before: str, now: float) -> list[Command]:
-        if self.reply or not (self.early_guesses and self._may_guess()):
+        """While somebody speaks: begin the answer, or at least let the model read what was said so far."""
+        if self.reply or not (self.early_guesses and words(self._text) and self._may_guess()):
             return []
-        worth = self._guesses.while_speaking(self._text, before, self._speech_s(self._heard_to), self.language)
-        return self._generate_guess(now) if worth else []
+        if self._guesses.while_speaking(self._text, before, self._speech_s(self._heard_to), self.language):
+            return self._generate_guess(now)
+        return [Prepare(self.ticket, self.memory.prompt(self.instructions, self._text))]
 
     def _may_guess(self) -> bool:
         return self.replies and self.automatic and not self._doubt.is_echo(self._text)

@@ -29,11 +29,14 @@ class Guesses:
         return True
 
     def while_speaking(self, text: str, before: str, speech_s: float, language: str) -> bool:
-        """The words sound whole, or have not grown since the partial transcript `before`."""
+        """The words are a whole question or request, or have not grown since the partial transcript `before`.
+
+        A full stop says nothing here: recognizers put one at the end of whatever they heard so far.
+        """
         if self._early >= EARLY_GUESSES or len(words(text)) < EARLY_GUESS_WORDS or not _meant(text, speech_s, language):
             return False
-        marked = text.rstrip().endswith((".", "?", "!"))
-        if ending(text, language) is Ending.SPELLING or not (marked or same_words(before, text)):
+        whole = ending(text, language)
+        if whole is Ending.SPELLING or not (whole in (Ending.QUESTION, Ending.REQUEST) or same_words(before, text)):
             return False
         self._early += 1
         return True

@@ -35,9 +35,9 @@ STAY_S, LONGEST_STAY_S = 10.0, 160.0  # on a level before it falls: a few turns 
 RELAPSE_S = 30.0  # a rise so soon after a fall takes it back
 IDLE_S = 30.0  # nothing was observed: whoever made the rush is gone, however long the stay
 
-# Partial transcripts: the share of one core that those of all callers together may take. Half a core leaves the other
-# half, on two cores one and a half, to final words, the language model and the voice.
-SHARE = (0.5, 0.25, 0.15, 0.1)
+# Partial transcripts: the share of one core that those of all callers together may take. Two thirds of a core leave a third,
+# on two cores one and a third, to final words, the language model and the voice.
+SHARE = (0.7, 0.25, 0.15, 0.1)
 MOST_OFTEN_S, LEAST_OFTEN_S = 0.2, 2.0  # captions that come faster are not read faster; slower ones look dead
 FIRST_DECODE_S = 0.2  # until one was measured: Whisper base on two cores
 SMOOTHING = 0.2  # weight of the newest value

@@ -77,6 +77,9 @@ class Utterance(Protocol):
 
 
 class ASR(Protocol):
+    """May also have `hear_together(jobs)`, which gives for a list of (utterance, pcm, final), all of different utterances that it
+    began, what `hear` of each would return or raise (`Hypothesis | EngineError`), and takes less time for it."""
+
     model: str
     device: str
     languages: tuple[str, ...]  # ISO codes that may be asked for; empty = any
@@ -99,7 +102,10 @@ class LLM(Protocol):
         """
 
     def prepare(self, lines: Sequence[tuple[str, str]]) -> None:
-        """Read lines that the next reply will start with into the prompt cache, where there is one."""
+        """Read lines that the next reply will start with into the prompt cache, where there is one.
+
+        An engine may also have `warm(lines)`, which does so for everybody who is still to come; it may take seconds.
+        """
 
 
 class TTS(Protocol):

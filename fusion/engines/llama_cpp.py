@@ -28,12 +28,13 @@ from typing import Any
 
 from fusion.engines import EngineError
 from fusion.engines.chat import Lines, messages
-from fusion.engines.llama_slots import Slots
+from fusion.engines.llama_slots import Slot, Slots
 from fusion.engines.pump import PULSE_S, pieces
 
 FULL_DIALOGUES = 4  # dialogues of full length that fit into memory at once; shorter ones are many more
 BYTES_PER_TOKEN, TOKENS_PER_LINE = 3, 8  # on the safe side: English has 4.3 bytes a token
 GIVE_UP_S = 20.0  # of waiting for a slot
+WARM_WAIT_S = 0.5  # between two looks whether somebody is served
 SPIN = "300"  # turns of a waiting thread before it sleeps; libgomp's default is hundreds of thousands
 
 
@@ -64,7 +65,7 @@ class LlamaCpp:
         params.cpuparams.n_threads = decode_threads or decoding_threads(threads)
         params.cpuparams_batch.n_threads = prompt_threads or min(max(threads, 1), 16)
         # Small batches cost 8 % of prompt speed, and let others speak and a closed reply stop twice a second.
-        params.n_batch = params.n_ubatch = 64 if self.device == "cpu" and threads <= 4 else 512
+        params.n_batch = params.n_ubatch = 16 if self.device == "cpu" and threads <= 4 else 512
         params.cache_ram_mib, params.verbosity, params.ui, params.endpoint_slots, params.n_threads_http = 0, -1, False, False, 1
         params.api_keys = [secrets.token_hex(32)]  # the library always opens a loopback port: nobody knows its key
         try:
@@ -79,18 +80,34 @@ class LlamaCpp:
         yield from self._run(lines, max_tokens, temperature, preparing=False)
 
     def prepare(self, lines: Lines) -> None:
-        """Blocks until the lines are read. What follows them is always a user's line, so its opening is read too."""
+        """Blocks until the lines are read, unless all but a few words of them were. What follows is always a user's line."""
         if not lines or lines[-1][0] != "user":
             lines = (*lines, ("user", ""))
+        if self._slots.known(fitting(lines, self.context)):
+            return
         for _ in self._run(fitting(lines, self.context), 0, 0.0, preparing=True):
             continue
+
+    def warm(self, lines: Lines) -> None:
+        """Read what all dialogues begin with into slots that nobody used yet, while nobody is served.
+
+        Otherwise everyone's first words wait for it: eight callers who came at once waited for up to 5 s on 2 cores.
+        """
+        while (slot := self._slots.take_cold(self.parallel, lines)) is not None:
+            if isinstance(slot, Slot):
+                try:
+                    self._generate(slot, lines, 0, 0.0, lambda piece: False)
+                finally:
+                    self._slots.release(slot)
+            else:
+                time.sleep(WARM_WAIT_S)
 
     def _run(self, lines: Lines, max_tokens: int, temperature: float, preparing: bool) -> Iterator[str]:
         slot = yield from self._slot(lines, tokens_of(lines) + max_tokens, preparing)
 
         def work(give: Callable[[str], bool]) -> None:
             try:
-                self._generate(slot.id, lines, max_tokens, temperature, give)
+                self._generate(slot, lines, max_tokens, temperature, give)
             finally:
                 self._slots.release(slot)
 
@@ -107,8 +124,9 @@ class LlamaCpp:
             yield ""
         return slot
 
-    def _generate(self, slot: int, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
+    def _generate(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
         ended: list[str] = []
+        said: list[str] = []
 
         def receive(chunks: Any) -> bool:
             closed = False
@@ -119,16 +137,18 @@ class LlamaCpp:
                 choice = (chunk.get("choices") or [{}])[0]
                 if choice.get("finish_reason"):
                     ended.append("")
-                closed = give(choice.get("delta", {}).get("content") or "")  # progress without text, too, asks whether somebody listens
+                said.append(choice.get("delta", {}).get("content") or "")
+                closed = give(said[-1])  # progress without text, too, asks whether somebody listens
             if closed:
                 ended.append("")
             return closed
 
         self._server.handle_chat_completions({
             "messages": messages(lines), "max_tokens": max_tokens,
-            "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot,
+            "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot.id,
             "chat_template_kwargs": {"enable_thinking": False},  # a voice cannot wait for thoughts
         }, receive)
+        self._slots.answered(slot, "".join(said))
         if not ended or ended[0]:
             raise EngineError(ended[0] if ended else "the language model stopped in the middle of its answer; ask again")
 

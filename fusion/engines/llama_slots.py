@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from fusion.engines.chat import Lines
 
+FEW = 24  # characters, about six tokens: as many as the template puts after a line
 PATIENCE_S = 0.3  # for the own slot, when the answer to an earlier guess of the same words still runs there
 
 
 @dataclass
 class Slot:
     id: int
-    text: str = ""  # what it was asked last
+    text: str = ""  # what it holds: what it was asked last, and its answer
     used: int = 0  # rises with each use
     busy: bool = False
     preparing: bool = False
@@ -54,6 +55,26 @@ class Slots:
             self._uses += 1
             own.busy, own.preparing, own.need, own.used, own.text = True, preparing, need, self._uses, text
             return own
+
+    def known(self, lines: Lines) -> bool:
+        """Does a slot hold `lines` already, but for a few words? Reading those alone costs as much as reading them with more."""
+        text = plain(lines)
+        with self.changed:
+            return any(len(text) - common(text, slot.text) <= FEW for slot in self._slots)
+
+    def answered(self, slot: Slot, text: str) -> None:
+        """`slot` holds its answer as well."""
+        with self.changed:
+            slot.text += plain((("assistant", text),))
+
+    def take_cold(self, count: int, lines: Lines) -> Slot | bool | None:
+        """One of the first `count` slots of which nothing was ever asked, to be warmed with `lines`; False: not now; None: all are warm."""
+        with self.changed:
+            cold = next((slot for slot in self._slots[:count] if not slot.text), None)
+            if cold is None or any(slot.busy for slot in self._slots):
+                return None if cold is None else False
+            cold.busy, cold.preparing, cold.need, cold.text = True, True, 0, plain(lines)
+            return cold
 
     def release(self, slot: Slot) -> None:
         with self.changed:

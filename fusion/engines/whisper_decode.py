@@ -11,7 +11,7 @@ word error rate 11.2 % instead of 9.2 %).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,14 @@ from fusion.engines.log_mel import log_mel
 from fusion.engines.pcm import loudest
 from fusion.engines.whisper_utterance import Decoded
 
-MIN_CONTEXT_S = 8.0  # 6 s saves 35 ms and loses half a point of word error rate in short turns
+MIN_CONTEXT_S = 6.0  # 172 pieces under 4 s, base: 8.1 % word errors with 3, 4 and 6 s, 8.2 % with 8; with noise of 12 dB 21, 22, 22, 21 %
 MAX_CONTEXT_S = 30.0  # the model has no positions beyond
 TAIL_S = 1.0  # silence after the speech: without it the last word is lost or doubled
 END_S = 0.25  # a timestamp this near to the end means that the rest is invented
 SILENCE_RMS = 0.0005  # nothing louder than this (-66 dBFS) in 30 ms: no speech
-TOKENS_PER_S, TOKENS_SPARE = 8, 16  # fast speech has 6 tokens a second
+TOKENS_PER_S, TOKENS_SPARE = 8, 16  # at most; fast speech has 6 tokens a second in English, more in other languages
+ENGLISH_PER_S, ENGLISH_SPARE = 6, 8  # a word that is cut in the middle can start a loop, which costs time up to here
+LONGER_S = 2.0  # pieces decoded together may differ by so much: a second of context costs 11 ms, a decode of its own 70
 PROMPT_TOKENS = 223  # what the model takes as "text before" at most
 REPEAT = 6
 TIME_STEP_S = 0.02  # between timestamp tokens
@@ -45,12 +47,16 @@ class ShortContext:
 
     def encode(self, pcm: np.ndarray) -> Any:
         """Encoder output of at most 29 s of speech followed by silence."""
+        return self._encode([pcm], self._frames(pcm))
+
+    def _encode(self, pieces: Sequence[np.ndarray], frames: int) -> Any:
         from ctranslate2 import StorageView
 
-        seconds = min(max(self.min_context_s, len(pcm) / ASR_RATE + TAIL_S), MAX_CONTEXT_S)
-        frames = int(seconds * 50) * 2
-        mel = log_mel(pcm, self.whisper.feature_extractor.mel_filters, frames)
-        return self.whisper.model.encode(StorageView.from_array(np.ascontiguousarray(mel[None])))
+        mel = np.stack([log_mel(pcm, self.whisper.feature_extractor.mel_filters, frames) for pcm in pieces])
+        return self.whisper.model.encode(StorageView.from_array(np.ascontiguousarray(mel)))
+
+    def _frames(self, pcm: np.ndarray) -> int:
+        return int(min(max(self.min_context_s, len(pcm) / ASR_RATE + TAIL_S), MAX_CONTEXT_S) * 50) * 2
 
     def language(self, encoded: Any) -> tuple[str, float]:
         """The likeliest language and its probability."""
@@ -59,18 +65,41 @@ class ShortContext:
 
     def decode(self, encoded: Any, pcm: np.ndarray, language: str, options: ASROptions) -> Decoded:
         """The text of `pcm`, whose `encoded` form came from `encode`."""
-        duration = len(pcm) / ASR_RATE
+        return self._decode(encoded, [pcm], language, options)[0]
+
+    def read_together(self, pieces: Sequence[np.ndarray], language: str, options: ASROptions) -> list[Decoded]:
+        """The texts of pieces of at most 29 s, decoded together where their lengths are near each other.
+
+        On one thread of a CPU, base, 10 s of context, CPU time: the encoder gains nothing (123 ms for one, 502 for four), the
+        decoder does (247 for one, 296 for two instead of 505, 368 for four instead of 820), together 28 and 34 %.
+        """
+        found: dict[int, Decoded] = {}
+        rest = sorted(range(len(pieces)), key=lambda at: len(pieces[at]))
+        while rest:
+            frames = self._frames(pieces[rest[-1]])
+            near = [at for at in rest if frames - self._frames(pieces[at]) <= LONGER_S * 100]
+            rest = rest[: -len(near)]
+            group = [pieces[at] for at in near]
+            found.update(zip(near, self._decode(self._encode(group, frames), group, language, options), strict=True))
+        return [found[at] for at in range(len(pieces))]
+
+    def _decode(self, encoded: Any, pieces: Sequence[np.ndarray], language: str, options: ASROptions) -> list[Decoded]:
         tokenizer = self.tokenizer(language, options.task)
         prompt = text_before(tokenizer, options, PROMPT_TOKENS) + list(tokenizer.sot_sequence)
-        most = int(TOKENS_PER_S * duration) + TOKENS_SPARE  # CTranslate2 takes half of `max_length`, or what the prompt leaves of it
-        result = self.whisper.model.generate(
-            encoded, [prompt], beam_size=1, max_length=min(max(2 * most, len(prompt) + most), 448),
-            return_scores=True, return_no_speech_prob=True,
-        )[0]
-        tokens = list(result.sequences_ids[0])
+        most = most_tokens(max(map(len, pieces)) / ASR_RATE, language)
+        results = self.whisper.model.generate(
+            encoded, [prompt] * len(pieces), beam_size=1, return_scores=True, return_no_speech_prob=True,
+            max_length=min(len(prompt) + most, 448),  # CTranslate2 takes half of it, or what the prompt leaves
+        )
+        if len(pieces) > 1:  # words are timed piece by piece only
+            options = replace(options, word_timestamps=False)
+        return [self._decoded(result, encoded, pcm, tokenizer, options) for result, pcm in zip(results, pieces, strict=True)]
+
+    def _decoded(self, result: Any, encoded: Any, pcm: np.ndarray, tokenizer: Any, options: ASROptions) -> Decoded:
+        duration = len(pcm) / ASR_RATE
         if loudest(pcm) < SILENCE_RMS or (result.no_speech_prob > 0.6 and result.scores[0] < -1.0):
             return Decoded()
-        parts, closed = split(tokens, tokenizer.timestamp_begin, tokenizer.eot, duration)
+        parts, closed = split(result.sequences_ids[0], tokenizer.timestamp_begin, tokenizer.eot, duration)
         words = self._words(encoded, tokenizer, parts, duration) if options.word_timestamps else [()] * len(parts)
         segments = tuple(
             Segment(start, end, tokenizer.decode(part).strip(), w, result.scores[0], result.no_speech_prob)
@@ -105,6 +134,11 @@ class ShortContext:
                     words.append(Word(min(float(word["start"]), end), end, word["word"].strip(), float(word["probability"])))
             result.append(tuple(words))
         return result
+
+
+def most_tokens(duration: float, language: str) -> int:
+    per_s, spare = (ENGLISH_PER_S, ENGLISH_SPARE) if language == "en" else (TOKENS_PER_S, TOKENS_SPARE)
+    return int(per_s * duration) + spare
 
 
 def text_before(tokenizer: Any, options: ASROptions, most: int) -> list[int]:

@@ -6,7 +6,7 @@ that affordable is a bounded buffer: when it is full, the text of its older part
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -43,6 +43,13 @@ class Decoder(Protocol):
         """The text of `pcm`, whose `encoded` form came from `encode`."""
 
 
+class BatchDecoder(Decoder, Protocol):
+    """One that decodes several pieces in the time of few."""
+
+    def read_together(self, pieces: Sequence[np.ndarray], language: str, options: ASROptions) -> list[Decoded]:
+        """The texts of pieces of at most 29 s."""
+
+
 def fitting(options: ASROptions, languages: Sequence[str], multilingual: bool) -> ASROptions:
     """`options` as the model can follow them; `EngineError` for a language or task that Whisper does not have."""
     if options.task not in TASKS:
@@ -63,7 +70,7 @@ class WhisperUtterance:
 
     def __init__(self, decoder: Decoder, options: ASROptions, behind: Decoder | None = None) -> None:
         self._decoders, self._options = {True: decoder, False: behind or decoder}, options
-        self._buffer = np.zeros(0, np.float32)
+        self.buffer = np.zeros(0, np.float32)
         self._buffer_start_s = 0.0
         self._settled: list[Segment] = []
         self._language, self._probability = options.language or "", 1.0 if options.language else 0.0
@@ -71,17 +78,43 @@ class WhisperUtterance:
         self._last = Hypothesis("", self._language, self._probability)
 
     def hear(self, pcm: np.ndarray, final: bool = True) -> Hypothesis:
-        pcm = checked(pcm)
-        if len(pcm):
-            decoder = self._decoders[final]
-            self._buffer = np.concatenate((self._buffer, pcm))
-            while len(self._buffer) > BUFFER_S * ASR_RATE:
-                self._settle(decoder)
-            self._last = self._hypothesis(self._decode(decoder, self._buffer))
+        if self.add(pcm, final):
+            self.heard(self._decode(self._decoders[final], self.buffer))
         return self._last
 
     def finish(self) -> Hypothesis:
         return self._last
+
+    # --- for `hear_together` --------------------------------------------------------------------------------
+
+    def add(self, pcm: np.ndarray, final: bool) -> bool:
+        """Append audio; whether there is something new to decode in `buffer`."""
+        pcm = checked(pcm)
+        self.buffer = np.concatenate((self.buffer, pcm))
+        while len(self.buffer) > BUFFER_S * ASR_RATE:
+            self._settle(self._decoders[final])
+        return bool(len(pcm))
+
+    def alike(self, final: bool) -> Hashable:
+        """Utterances that give the same can be decoded together; None: this one cannot now."""
+        decoder = self._decoders[final]
+        if not self._language_kept or self._options.word_timestamps or not hasattr(decoder, "read_together"):
+            return None
+        return id(decoder), self._language, self._options
+
+    def read_with(self, others: Sequence[np.ndarray], final: bool) -> list[Decoded]:
+        """Its own buffer and those of others that are alike."""
+        decoder: Any = self._decoders[final]
+        found: list[Decoded] = decoder.read_together([self.buffer, *others], self._language, self._options)
+        return found
+
+    def heard(self, decoded: Decoded) -> Hypothesis:
+        segments = (*self._settled, *(moved(s, self._buffer_start_s) for s in decoded.segments))
+        text = " ".join(s.text for s in segments if s.text)
+        self._last = Hypothesis(text, self._language, self._probability, tuple(s for s in segments if s.text))
+        return self._last
+
+    # ---------------------------------------------------------------------------------------------------------
 
     def _decode(self, decoder: Decoder, pcm: np.ndarray) -> Decoded:
         encoded = decoder.encode(pcm)
@@ -92,7 +125,7 @@ class WhisperUtterance:
 
     def _settle(self, decoder: Decoder) -> None:
         """Fix the text of the buffer's older part and let its audio go; at a silence if the model names none."""
-        full = self._buffer[: int(BUFFER_S * ASR_RATE)]
+        full = self.buffer[: int(BUFFER_S * ASR_RATE)]
         decoded = self._decode(decoder, full)
         ends = [s.end_s for s in decoded.segments[: decoded.closed] if CUT_FROM_S <= s.end_s <= BUFFER_S - CUT_MARGIN_S]
         if ends:
@@ -102,13 +135,37 @@ class WhisperUtterance:
             cut_s = quietest(full, CUT_FROM_S, BUFFER_S - CUT_MARGIN_S)
             kept = list(self._decode(decoder, full[: int(cut_s * ASR_RATE)]).segments)
         self._settled += [moved(s, self._buffer_start_s) for s in kept]
-        self._buffer = self._buffer[int(cut_s * ASR_RATE) :]
+        self.buffer = self.buffer[int(cut_s * ASR_RATE) :]
         self._buffer_start_s += cut_s
 
-    def _hypothesis(self, decoded: Decoded) -> Hypothesis:
-        segments = (*self._settled, *(moved(s, self._buffer_start_s) for s in decoded.segments))
-        text = " ".join(s.text for s in segments if s.text)
-        return Hypothesis(text, self._language, self._probability, tuple(s for s in segments if s.text))
+
+Job = tuple[WhisperUtterance, np.ndarray, bool]  # what `hear` is given
+
+
+def hear_together(jobs: Sequence[Job]) -> list[Hypothesis | EngineError]:
+    """What `hear` of each would return or raise, in less time. The utterances are different ones."""
+    found: list[Hypothesis | EngineError] = []
+    groups: dict[Hashable, list[int]] = {}
+    for at, (utterance, pcm, final) in enumerate(jobs):
+        try:
+            alike = utterance.alike(final)
+            if alike is None:
+                found.append(utterance.hear(pcm, final))
+                continue
+            if utterance.add(pcm, final):
+                groups.setdefault(alike, []).append(at)
+            found.append(utterance.finish())
+        except EngineError as error:
+            found.append(error)
+    for members in groups.values():
+        first, _, final = jobs[members[0]]
+        try:
+            decoded = first.read_with([jobs[at][0].buffer for at in members[1:]], final)
+            for at, one in zip(members, decoded, strict=True):
+                found[at] = jobs[at][0].heard(one)
+        except EngineError as error:
+            found = [error if at in members else one for at, one in enumerate(found)]
+    return found
 
 
 def quietest(pcm: np.ndarray, from_s: float, to_s: float) -> float:
