@@ -205,7 +205,8 @@ def test_a_smaller_recognizer_that_is_not_there_is_not_promised() -> None:
 
 @pytest.mark.parametrize(
     ("speaking", "decode_s", "level", "every_s"),
-    [(0, 0.2, 0, 2 / 7), (1, 0.2, 0, 2 / 7), (2, 0.2, 0, 4 / 7), (1, 0.2, 1, 0.8), (4, 0.2, 0, 8 / 7), (1, 0.05, 0, 0.2), (16, 0.2, 0, 2.0)],
+    [(0, 0.2, 0, 2 / 7), (1, 0.2, 0, 2 / 7),
+     (2, 0.2, 0, 4 / 7), (1, 0.2, 1, 0.8), (4, 0.2, 0, 8 / 7), (1, 0.05, 0, 0.2), (16, 0.2, 0, 2.0)],
 )
 def test_the_time_between_two_partial_transcripts(speaking: int, decode_s: float, level: int, every_s: float) -> None:
     assert partial_every_s(speaking, decode_s, level) == pytest.approx(every_s)

@@ -89,7 +89,7 @@ class ShortContext:
         most = most_tokens(max(map(len, pieces)) / ASR_RATE, language)
         results = self.whisper.model.generate(
             encoded, [prompt] * len(pieces), beam_size=1, return_scores=True, return_no_speech_prob=True,
-            max_length=min(len(prompt) + most, 448),  # CTranslate2 takes half of it, or what the prompt leaves
+            max_length=min(max(2 * most, len(prompt) + most), 448),  # CTranslate2 takes half of it, or what the prompt leaves
         )
         if len(pieces) > 1:  # words are timed piece by piece only
             options = replace(options, word_timestamps=False)
