@@ -187,6 +187,31 @@ def test_a_slot_is_waited_for_only_where_it_pays():
     assert slots.take((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
 
 
+def test_what_a_slot_holds_but_for_a_few_words_is_known():
+    slots, asked = Slots(2, 1000), (("system", "kind"), ("user", "what is the time"))
+    assert not slots.known(asked)
+    slot = slots.take(asked, 10, 0.0)
+    slots.answered(slot, "It is noon. " * 9)
+    slots.release(slot)
+    told = (*asked, ("assistant", "It is noon. " * 9))
+    assert slots.known(asked) and slots.known(told) and slots.known((*told, ("user", "")))
+    assert not slots.known((*told, ("user", "and what time is it in Rome")))
+    again = slots.take((*asked, ("assistant", "It is"), ("user", "stop")), 10, 0.0)
+    assert again is slot  # a dialogue keeps its slot, also when little of a long answer was heard
+
+
+def test_cold_slots_are_warmed_one_by_one_while_nobody_is_served():
+    head, slots = (("system", "kind"),), Slots(3, 1000)
+    first = slots.take_cold(2, head)
+    assert first and slots.take_cold(2, head) is False  # the first is being warmed
+    slots.release(first)
+    second = slots.take_cold(2, head)
+    slots.release(second)
+    assert second is not first and slots.take_cold(2, head) is None  # as many as were asked for
+    served = slots.take((*head, ("user", "hello")), 10, 0.0)
+    assert served in (first, second) and slots.take_cold(3, head) is False
+
+
 @pytest.mark.parametrize(("word", "reason"), [("explode", "on fire"), ("halfway", "runner went away"), ("cut", "broke off")])
 def test_servers_that_fail_are_reported(remote, word, reason):
     with pytest.raises(EngineError, match=reason):

@@ -22,7 +22,8 @@ PATIENCE_S = 0.3  # for the own slot, when the answer to an earlier guess of the
 @dataclass
 class Slot:
     id: int
-    text: str = ""  # what it holds: what it was asked last, and its answer
+    text: str = ""  # what it was asked last
+    answer: str = ""  # what it said to that: it holds this as well
     used: int = 0  # rises with each use
     busy: bool = False
     preparing: bool = False
@@ -53,19 +54,20 @@ class Slots:
                     return None
                 own = min(free, key=lambda s: s.used)
             self._uses += 1
-            own.busy, own.preparing, own.need, own.used, own.text = True, preparing, need, self._uses, text
+            own.busy, own.preparing, own.need, own.used = True, preparing, need, self._uses
+            own.text, own.answer = text, ""
             return own
 
     def known(self, lines: Lines) -> bool:
         """Does a slot hold `lines` already, but for a few words? Reading those alone costs as much as reading them with more."""
         text = plain(lines)
         with self.changed:
-            return any(len(text) - common(text, slot.text) <= FEW for slot in self._slots)
+            return any(len(text) - common(text, slot.text + slot.answer) <= FEW for slot in self._slots)
 
     def answered(self, slot: Slot, text: str) -> None:
         """`slot` holds its answer as well."""
         with self.changed:
-            slot.text += plain((("assistant", text),))
+            slot.answer = plain((("assistant", text),)) if text else ""
 
     def take_cold(self, count: int, lines: Lines) -> Slot | bool | None:
         """One of the first `count` slots of which nothing was ever asked, to be warmed with `lines`; False: not now; None: all are warm."""
