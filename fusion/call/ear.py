@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from fusion.core.endpoint import RATE, WINDOW, samples
-from fusion.engines import Hypothesis, Utterance, VADStream
+from fusion.engines import Utterance, VADStream
 
 KEPT_S = 10.0  # the end-of-turn model reads 8 s; the pre-roll reaches back 0.4 s
-STEP = samples(16.0)  # a recognizer gets at most this much at once: a turn of usual length is read in one go
 
 
 class Hearing:
@@ -37,27 +36,21 @@ class Hearing:
             for way in self._ways.values():
                 way.pending.append(window)
 
-    def transcribe(self, final: bool) -> tuple[Hypothesis, int] | None:
-        """In the engine thread of `final`: the words of all that has come. None when nothing has."""
-        return self._ways[final].transcribe(final)
+    def take(self, final: bool) -> tuple[Utterance, np.ndarray, int] | None:
+        """In the engine thread of `final`: who hears, what has come, and up to where that is. None when nothing has."""
+        way = self._ways[final]
+        parts = [way.pending.popleft() for _ in range(len(way.pending))]
+        if not parts:
+            return None
+        way.taken_to += sum(map(len, parts))
+        return way.utterance, np.concatenate(parts), way.taken_to
 
 
 class _Way:
     def __init__(self, utterance: Utterance, began: int) -> None:
-        self._utterance = utterance
+        self.utterance = utterance
         self.pending: deque[np.ndarray] = deque()
-        self._taken_to = began  # written by the engine thread only
-
-    def transcribe(self, final: bool) -> tuple[Hypothesis, int] | None:
-        parts = [self.pending.popleft() for _ in range(len(self.pending))]
-        if not parts:
-            return None
-        audio = np.concatenate(parts)
-        self._taken_to += len(audio)
-        hypothesis = Hypothesis("")
-        for start in range(0, len(audio), STEP):
-            hypothesis = self._utterance.hear(audio[start : start + STEP], final and start + STEP >= len(audio))
-        return hypothesis, self._taken_to
+        self.taken_to = began  # written by the engine thread only
 
 
 class Ear:

@@ -90,6 +90,22 @@ class ASR(Protocol):
         """A whole file at 16 kHz, segment by segment, best quality."""
 
 
+def hear_together(asr: ASR, jobs: Sequence[tuple[Utterance, np.ndarray, bool]]) -> list[Hypothesis | EngineError]:
+    """What `hear` of each utterance returns or raises for (utterance, pcm, final); at once where the engine can."""
+    at_once = getattr(asr, "hear_together", None)
+    if at_once is not None:
+        found: list[Hypothesis | EngineError] = at_once(jobs)
+        return found
+    return [_heard(*job) for job in jobs]
+
+
+def _heard(utterance: Utterance, pcm: np.ndarray, final: bool) -> Hypothesis | EngineError:
+    try:
+        return utterance.hear(pcm, final)
+    except EngineError as error:
+        return error
+
+
 class LLM(Protocol):
     model: str
     device: str
