@@ -207,7 +207,7 @@ def test_the_world_is_not_trivial():
         script = [
             Utterance(0.5, ("what", "is", "the")),
             Utterance(1.65, ("weather", "there")),
-            Utterance(4.0 + seed / 20, ("do", "not", "know")),
+            Utterance(2.5 + seed / 15, ("do", "not", "know")),
             Utterance(20.0, ("mm-hmm",)),
         ]
         world = World(seed, script, echo_s=None if seed % 2 else 0.1)
