@@ -65,7 +65,7 @@ class LlamaCpp:
         params.cpuparams.n_threads = decode_threads or decoding_threads(threads)
         params.cpuparams_batch.n_threads = prompt_threads or min(max(threads, 1), 16)
         # Small batches cost 8 % of prompt speed, and let others speak and a closed reply stop twice a second.
-        params.n_batch = params.n_ubatch = 16 if self.device == "cpu" and threads <= 4 else 512
+        params.n_batch = params.n_ubatch = 64 if self.device == "cpu" and threads <= 4 else 512
         params.cache_ram_mib, params.verbosity, params.ui, params.endpoint_slots, params.n_threads_http = 0, -1, False, False, 1
         params.api_keys = [secrets.token_hex(32)]  # the library always opens a loopback port: nobody knows its key
         try:
