@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion.core import phrases
-from fusion.core.doubt import ECHO_TAIL_S, GUARDED_REPLIES, STOPS, Doubt
+from fusion.core.doubt import ECHO_TAIL_S, GUARDED_REPLIES, STOPS, Doubt, Verdict
+from fusion.core.said import Said
 from fusion.core.text import words
 from fusion.core.turns import Reply
 from fusion.messages import Ticket
@@ -28,42 +29,70 @@ def over(reply: Reply) -> Doubt:
     return doubt
 
 
+def verdict(doubt: Doubt, text: str, *, sounding: bool = False, too_late: bool = False) -> Verdict:
+    said = Said(1000)
+    said.take(text, 90_000)
+    if not sounding:
+        said.stops(50_000)
+    return doubt.verdict(said, too_late)
+
+
+def harmless(doubt: Doubt, text: str) -> bool:
+    return verdict(doubt, text) is Verdict.RESUME
+
+
 def echoing() -> Doubt:
     doubt = over(answer())
-    assert doubt.harmless("train to Paris")
+    assert harmless(doubt, "train to Paris")
     return doubt
 
 
 @pytest.mark.parametrize(
-    ("text", "harmless"),
+    ("text", "goes_on"),
     [
         ("", True), ("...", True), ("mm-hmm", True), ("Yeah. Right.", True), ("leaves at nine", True), ("The trains to Paris", True),
         ("stop", False), ("what about tomorrow", False), ("yeah but when", False),
     ],
 )
-def test_what_lets_an_answer_go_on(text, harmless):
-    assert over(answer()).harmless(text) is harmless
+def test_what_lets_an_answer_go_on(text, goes_on):
+    assert verdict(over(answer()), text) is (Verdict.RESUME if goes_on else Verdict.YIELD)
 
 
-@pytest.mark.parametrize(("text", "harmless"), [("", True), ("mm-hmm", False), ("leaves at nine", False)])
-def test_before_an_answer_was_heard_every_word_counts(text, harmless):
+@pytest.mark.parametrize(("text", "goes_on"), [("", True), ("mm-hmm", False), ("leaves at nine", False)])
+def test_before_an_answer_was_heard_every_word_counts(text, goes_on):
     doubt = over(answer(heard=False))
-    assert doubt.held and doubt.harmless(text) is harmless and not doubt.is_echo(text)
+    assert doubt.held and harmless(doubt, text) is goes_on and not doubt.is_echo(text)
 
 
 @given(st.sampled_from(sorted(phrases.BACKCHANNELS)))
 def test_a_backchannel_may_be_heard_word_by_word(text):
     doubt, heard = over(answer()), words(text)
     for count in range(1, len(heard)):
-        assert doubt.begun(" ".join(heard[:count])) or doubt.harmless(" ".join(heard[:count]))
-    assert doubt.harmless(text)
+        assert verdict(doubt, " ".join(heard[:count]), sounding=True) is Verdict.WAIT
+    assert harmless(doubt, text)
 
 
 def test_the_beginning_of_a_backchannel_is_none_by_itself():
     doubt = over(answer())
-    assert doubt.begun("I") and not doubt.harmless("I")
-    assert not doubt.begun("I see") and not doubt.begun("I want") and not doubt.begun("")
-    assert not over(answer(heard=False)).begun("I")
+    assert verdict(doubt, "I", sounding=True) is Verdict.WAIT and verdict(doubt, "I") is Verdict.YIELD
+    assert verdict(doubt, "I want", sounding=True) is Verdict.YIELD
+    assert verdict(over(answer(heard=False)), "I", sounding=True) is Verdict.YIELD
+
+
+def test_without_words_in_time_a_sound_that_goes_on_takes_the_turn_and_one_that_stopped_does_not():
+    assert verdict(over(answer()), "", sounding=True, too_late=True) is Verdict.YIELD
+    assert verdict(over(answer()), "", too_late=True) is Verdict.RESUME
+    assert verdict(over(answer()), "I", too_late=True) is Verdict.YIELD
+    guarded = echoing()
+    guarded.begins(answer(turn=2))
+    assert verdict(guarded, "", sounding=True, too_late=True) is Verdict.WAIT  # the answer goes on meanwhile
+
+
+def test_under_the_guard_what_came_back_so_far_is_left_behind():
+    doubt = echoing()
+    doubt.begins(answer(turn=2))
+    assert verdict(doubt, "leaves at nine", sounding=True) is Verdict.SKIP
+    assert verdict(doubt, "mm-hmm", sounding=True) is Verdict.WAIT
 
 
 def test_where_no_echo_is_known_the_sound_stops_at_once():
@@ -89,7 +118,7 @@ def test_each_echo_renews_the_guard():
     doubt = echoing()
     for turn in range(2, 20):
         reply = answer(turn=turn)
-        assert not doubt.begins(reply) and doubt.harmless("leaves at nine")
+        assert not doubt.begins(reply) and harmless(doubt, "leaves at nine")
         doubt.played(reply, 10.0 * turn)
 
 
@@ -129,11 +158,11 @@ def test_an_echo_that_comes_only_after_short_answers_keeps_the_guard():
 def test_the_filler_comes_back_as_well():
     doubt = Doubt("One little moment.")
     doubt.begins(answer())
-    assert doubt.harmless("one little moment") and doubt.harmless("little moment the train")
-    assert not over(answer()).harmless("one little moment")
+    assert harmless(doubt, "one little moment") and harmless(doubt, "little moment the train")
+    assert not harmless(over(answer()), "one little moment")
 
 
 def test_nothing_is_an_echo_before_anything_was_said():
     doubt = Doubt()
     doubt.after_silence(0.0)
-    assert not doubt.is_echo("hello") and not doubt.begun("i") and doubt.harmless("") and not doubt.harmless("yeah")
+    assert not doubt.is_echo("hello") and harmless(doubt, "") and not harmless(doubt, "yeah") and not harmless(doubt, "i")

@@ -36,10 +36,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from fusion.core.doubt import Doubt
-from fusion.core.endpoint import RATE, TAIL
-from fusion.core.guesses import Guesses
+from fusion.core.doubt import OVERLAP, Doubt, Verdict
 from fusion.core.memory import Memory
+from fusion.core.said import Said
 from fusion.core.text import same_words, words
 from fusion.core.turns import (
     BotSaid,
@@ -61,7 +60,6 @@ from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepar
 WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
-OVERLAP = RATE // 4  # samples that are heard again when an echo is left behind: a word may have begun in them
 THINKING_S = 0.3  # after the turn is over, when there is no sound yet
 FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
 APOLOGY = "Sorry, something went wrong. Please try again."
@@ -94,16 +92,7 @@ class Conversation:
         self._thinking_at: float | None = None
         self._doubt = Doubt(filler)
         self._marks = Marks(0.0, 0.0, 0.0)
-        self._forget_words()
-
-    def _forget_words(self) -> None:
-        self._text = ""  # the user's words so far in this turn
-        self._heard_to = -1  # sample up to which they are known
-        self._began, self._stopped = 0, -1  # samples
-        self._over = False  # the turn has surely ended
-        self._told = False  # the caller knows that it ended
-        self._guesses = Guesses()
-        self.went_on = 0  # pauses of this turn after which more came
+        self._said = Said()
 
     @property
     def wake_at(self) -> float | None:
@@ -117,76 +106,78 @@ class Conversation:
     # --- what the microphone tells ------------------------------------------------------------------------
 
     def speech_started(self, at: int, now: float) -> list[Command]:
-        self._over = False
         if self.state is State.IDLE:
             self._doubt.after_silence(now)
-            self._hear(at, State.USER)
+            self.state, self._said = State.USER, Said(at)
             return [StartHearing(at), *self.opened()]
         if self.state is State.PAUSE:
             self.state, self._deadline = State.USER, None
-            self.went_on += 1
-            self._told = False  # it was not over after all
+            self._said.goes_on()
+            self._said.went_on += 1
+            self._said.told = False  # it was not over after all
             return []
         if self.state is State.BOT and self.reply:
-            self._hear(at, State.DOUBT)
+            self.state, self._said = State.DOUBT, Said(at)
             self._deadline, self._thinking_at = now + DOUBT_WAIT_S, None
             held = self._doubt.begins(self.reply)
             return [StartHearing(at), *([Hold(self.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
-            self._stopped = self._began - 1  # the sound goes on: what was heard of it decides nothing yet
+            self._said.goes_on()
         return []
 
     def speech_stopped(self, at: int, ended_at: float, now: float) -> list[Command]:
         """`ended_at` is when, on the clock of `now`, sample `at` was heard."""
-        self._stopped = at
+        self._said.stops(at)
         self._marks = Marks(ended_at, now, now)
         if self.state is State.USER:
             self.state, self._deadline = State.PAUSE, now + WORDS_WAIT_S
-            return self._guess(now) if self.known else []  # the recognizer may be faster than the endpoint
+            return self._guess(now) if self._said.known else []  # the recognizer may be faster than the endpoint
         if self.state is State.DOUBT:
             self._deadline = now + DOUBT_WAIT_S
-            return self._judge_doubt(now) if self.known else []  # else its words are on their way
+            return self._judge_doubt(now) if self._said.known else []  # else its words are on their way
         return []
 
     def turn_ended(self, sure: bool, now: float, *, by_hand: bool = False) -> list[Command]:
         """The endpoint's verdict, or the caller's own (`by_hand`, the only one that counts in manual mode)."""
         if self.state not in (State.PAUSE, State.DOUBT) or not (self.automatic or by_hand):
             return []
-        self._over = sure or self._over
+        self._said.over = sure or self._said.over
         if self.state is State.DOUBT:
             return []
-        return self._finish_turn(now) if self.known else self._heard_you()
+        return self._finish_turn(now) if self._said.known else self._heard_you()
 
     @property
     def closing(self) -> bool:
         """The turn is surely over and only its words are missing: new speech is a new turn."""
-        return self.state is State.PAUSE and self._over
+        return self.state is State.PAUSE and self._said.over
 
     @property
     def words(self) -> str | None:
         """The words up to the present pause; None while they are on their way."""
-        return self._text if self.known else None
+        return self._said.text if self._said.known else None
+
+    @property
+    def went_on(self) -> int:
+        """Pauses of this turn after which more came."""
+        return self._said.went_on
 
     def heard_words(self, text: str, upto: int, now: float, *, doubtful: bool = False) -> list[Command]:
         """The recognizer's words for the audio from StartHearing up to sample `upto`; `doubtful`: it may have been a noise."""
-        if self.state not in (State.USER, State.PAUSE, State.DOUBT) or upto <= max(self._heard_to, self._began):
+        before, doubt = self._said.text, self.state is State.DOUBT
+        if self.state not in (State.USER, State.PAUSE, State.DOUBT) or not self._said.take("" if doubt and doubtful else text, upto):
             return []
-        before, self._text, self._heard_to = self._text, text, upto
-        if self.state is State.DOUBT:
-            self._text = "" if doubtful else text
+        if doubt:
             return self._judge_doubt(now)
-        if not self.known:
+        if not self._said.known:
             return [*self._drop_wrong_guess(), *self._early_guess(before, now)]
-        self._marks = replace(self._marks, words_at=now)
-        return self._finish_turn(now) if self._over else self._guess(now)
+        return self._know(now)
 
     # --- what the client asks -----------------------------------------------------------------------------
 
     def typed(self, text: str, now: float) -> list[Command]:
         """A whole turn as a line of text."""
         commands = [*self._abandon_reply(), StopHearing()]
-        self._forget_words()
-        self._text, self._marks = text, Marks(now, now, now)
+        self._said, self._marks = Said(), Marks(now, now, now)
         return [*commands, *self._finish_with(text, now)]
 
     def interrupt(self, now: float) -> list[Command]:
@@ -255,10 +246,10 @@ class Conversation:
         if self._deadline is None or now < self._deadline:
             return []
         self._deadline = None
-        if self.state is State.PAUSE and self.known:
+        if self.state is State.PAUSE and self._said.known:
             if not self.automatic:
                 return []  # the caller decides when
-            self._over = True
+            self._said.over = True
             return self._finish_turn(now)
         if self.state is State.PAUSE:
             return self._fail("asr", f"No words came within {WORDS_WAIT_S:.0f} seconds.", False, now)
@@ -266,7 +257,7 @@ class Conversation:
             stage = "tts" if self.reply and self.reply.complete else "llm"
             return self._fail(stage, f"No answer came within {REPLY_WAIT_S:.0f} seconds.", stage == "llm", now)
         if self.state is State.DOUBT:
-            return self._doubt_is_over(now)
+            return self._judge_doubt(now, too_late=True)
         return []
 
     # --- the turn -----------------------------------------------------------------------------------------
@@ -275,41 +266,36 @@ class Conversation:
     def ticket(self) -> Ticket:
         return Ticket(self.call, self.turn, self.revision)
 
-    def _hear(self, at: int, state: State) -> None:
-        self._forget_words()
-        self.state, self._began, self._stopped = state, at, at - 1
-
-    @property
-    def known(self) -> bool:
-        """Are the words known up to the present pause?"""
-        return self.state is not State.USER and self._stopped >= self._began and self._heard_to >= self._stopped + TAIL
+    def _know(self, now: float) -> list[Command]:
+        """All words up to the pause are known."""
+        self._marks = replace(self._marks, words_at=now)
+        return self._finish_turn(now) if self._said.over else self._guess(now)
 
     def _guess(self, now: float) -> list[Command]:
         """In a pause: begin the answer, in case that the turn is over."""
-        if self.reply and same_words(self.reply.asked, self._text):
+        said = self._said
+        if self.reply and same_words(self.reply.asked, said.text):
             return []
         commands = self._drop_wrong_guess()
-        if not (self._may_guess() and self._guesses.in_pause(self._text, self._speech_s(self._stopped), self.language)):
+        if not (self._may_guess() and said.guesses.in_pause(said.text, said.speech_s(), self.language)):
             return commands
         return [*commands, *self._generate_guess(now)]
 
     def _early_guess(self, before: str, now: float) -> list[Command]:
         """While somebody speaks: begin the answer, or at least let the model read what was said so far."""
-        if self.reply or not (self.early_guesses and words(self._text) and self._may_guess()):
+        said = self._said
+        if self.reply or not (self.early_guesses and words(said.text) and self._may_guess()):
             return []
-        if self._guesses.while_speaking(self._text, before, self._speech_s(self._heard_to), self.language):
+        if said.guesses.while_speaking(said.text, before, said.speech_s(), self.language):
             return self._generate_guess(now)
-        return [Prepare(self.ticket, self.memory.prompt(self.instructions, self._text))]
+        return [Prepare(self.ticket, self.memory.prompt(self.instructions, said.text))]
 
     def _may_guess(self) -> bool:
-        return self.replies and self.automatic and not self._doubt.is_echo(self._text)
-
-    def _speech_s(self, upto: int) -> float:
-        return (upto - self._began) / RATE
+        return self.replies and self.automatic and not self._doubt.is_echo(self._said.text)
 
     def _generate_guess(self, now: float) -> list[Command]:
         self.counts.guesses += 1
-        return [self._generate(self._text, now)]
+        return [self._generate(self._said.text, now)]
 
     def _generate(self, text: str, now: float) -> Generate:
         self.revision += 1
@@ -317,7 +303,7 @@ class Conversation:
         return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text), self.brief)
 
     def _drop_wrong_guess(self) -> list[Command]:
-        if self.reply is None or self.reply.committed or same_words(self.reply.asked, self._text):
+        if self.reply is None or self.reply.committed or same_words(self.reply.asked, self._said.text):
             return []
         self.reply = None
         self.revision += 1
@@ -327,18 +313,18 @@ class Conversation:
         """The guess failed: forget it; the turn itself goes on and will ask again."""
         self.reply = None
         self.revision += 1
-        return self._finish_turn(now) if self._over and self.known else []
+        return self._finish_turn(now) if self._said.over and self._said.known else []
 
     def _heard_you(self) -> list[Command]:
-        if self._told or not self.replies:
+        if self._said.told or not self.replies:
             return []
-        self._told = True
+        self._said.told = True
         return [HeardYou(self.turn)]
 
     def _finish_turn(self, now: float) -> list[Command]:
-        if words(self._text) and not self._doubt.is_echo(self._text):
-            return [StopHearing(), *self._finish_with(self._text, now)]
-        self._text = ""
+        if words(self._said.text) and not self._doubt.is_echo(self._said.text):
+            return [StopHearing(), *self._finish_with(self._said.text, now)]
+        self._said.text = ""
         commands = [*self._drop_wrong_guess(), StopHearing(), UserSaid(self.turn, "")]
         self._rest()
         return commands
@@ -372,27 +358,19 @@ class Conversation:
             audio = sum(total for _, total in self.reply.played.values()) if self.reply else 0.0
             self._deadline = now + REPLY_WAIT_S + audio
 
-    def _judge_doubt(self, now: float) -> list[Command]:
-        """Somebody makes a sound over the answer: words, or nothing that matters?"""
-        if not self.known and self._doubt.begun(self._text):
-            return []
-        if self.reply is None or not self._doubt.harmless(self._text):
+    def _judge_doubt(self, now: float, too_late: bool = False) -> list[Command]:
+        """Somebody makes a sound over the answer: do they want the turn? `too_late`: no more is waited for."""
+        verdict = self._doubt.verdict(self._said, too_late) if self.reply else Verdict.YIELD
+        if verdict is Verdict.YIELD:
             return self._yield(now)
-        if self.known:
+        if verdict is Verdict.RESUME:
             return self._resume(now)
-        if self._doubt.held or self._stopped >= self._began or not self._doubt.is_echo(self._text):
-            return []
-        at = max(self._began, self._heard_to - OVERLAP)  # the echo so far is of no interest: what comes over it is judged alone
-        self._text, self._heard_to, self._began, self._stopped = "", -1, at, at - 1
-        return [StartHearing(at)]
-
-    def _doubt_is_over(self, now: float) -> list[Command]:
-        """No words decided it in time."""
-        sounding = self._stopped < self._began
-        if not self._doubt.held and sounding:
+        if verdict is Verdict.SKIP:
+            self._said = self._said.from_here(OVERLAP)
+            return [StartHearing(self._said.began)]
+        if too_late:
             self._deadline = now + DOUBT_WAIT_S
-            return []
-        return self._resume(now) if not sounding and self._doubt.harmless(self._text) else self._yield(now)
+        return []
 
     def _resume(self, now: float) -> list[Command]:
         assert self.reply is not None
@@ -405,24 +383,19 @@ class Conversation:
 
     def _yield(self, now: float) -> list[Command]:
         """The user took the turn: keep hearing the same utterance."""
-        kept = self._began, self._stopped, self._over, self._heard_to, self._text
         if self.reply and self.reply.played:
             self.counts.interruptions += 1
         else:
             self.counts.merged_turns += 1
         commands = self._abandon_reply()
-        self._forget_words()
-        self._began, self._stopped, self._over, self._heard_to, self._text = kept
+        self._said = self._said.as_new_turn()
         return [*commands, *self._go_on(now)]
 
     def _go_on(self, now: float) -> list[Command]:
         """What was heard in doubt is the user's turn."""
-        self.state = State.PAUSE if self._stopped >= self._began else State.USER
-        self._deadline = now + WORDS_WAIT_S if self.state is State.PAUSE else None
-        if not self.known:
-            return []
-        self._marks = replace(self._marks, words_at=now)
-        return self._finish_turn(now) if self._over else self._guess(now)
+        self.state = State.USER if self._said.sounding else State.PAUSE
+        self._deadline = None if self._said.sounding else now + WORDS_WAIT_S
+        return self._know(now) if self._said.known else []
 
     def _abandon_reply(self) -> list[Command]:
         """Cancel whatever answer is in flight; memory keeps exactly what was heard of it."""
@@ -469,4 +442,4 @@ class Conversation:
 
     def _rest(self) -> None:
         self.state, self._deadline, self._thinking_at, self.reply = State.IDLE, None, None, None
-        self._forget_words()
+        self._said = Said()

@@ -8,7 +8,11 @@ as long as a partial transcript, not as long as the detector.
 
 from __future__ import annotations
 
+from enum import Enum
+
 from fusion.core import phrases
+from fusion.core.endpoint import RATE
+from fusion.core.said import Said
 from fusion.core.text import words
 from fusion.core.turns import Reply
 from fusion.core.witness import is_backchannel, is_echo
@@ -16,7 +20,15 @@ from fusion.core.witness import is_backchannel, is_echo
 GUARDED_REPLIES = 3  # answers without an echo, after which the detector alone stops the sound again
 STOPS = 2  # of one answer, after which it goes on for whatever is no words: an echo in pieces is not known for one
 _BEGUN = frozenset(words(known)[:count] for known in phrases.BACKCHANNELS for count in range(1, len(words(known))))
+OVERLAP = RATE // 4  # samples that are heard again when an echo is left behind: a word may have begun in them
 ECHO_TAIL_S = 0.6  # a loudspeaker may be this late: buffers of the system and of wireless headsets
+
+
+class Verdict(Enum):
+    WAIT = "more may tell"
+    SKIP = "an echo so far: what comes over it is judged alone"
+    RESUME = "the answer goes on"
+    YIELD = "the user has the turn"
 
 
 class Doubt:
@@ -53,7 +65,19 @@ class Doubt:
         self._guard = GUARDED_REPLIES if self._echoed else max(0, self._guard - 1)
         self._echoed = False
 
-    def harmless(self, text: str) -> bool:
+    def verdict(self, said: Said, too_late: bool) -> Verdict:
+        """What the sound over the answer is, as far as it was heard. `too_late`: no words decided it in time."""
+        if too_late and said.sounding:
+            return Verdict.YIELD if self.held else Verdict.WAIT
+        if not (too_late or said.known) and self._begun(said.text):
+            return Verdict.WAIT
+        if not self._harmless(said.text):
+            return Verdict.YIELD
+        if too_late or said.known:
+            return Verdict.RESUME
+        return Verdict.SKIP if not self.held and said.sounding and self.is_echo(said.text) else Verdict.WAIT
+
+    def _harmless(self, text: str) -> bool:
         """Do the words let the answer go on? Before it was heard they cannot be about it: the person just went on speaking."""
         if not words(text):
             return True
@@ -61,7 +85,7 @@ class Doubt:
             return False
         return self._came_back(text) or is_backchannel(text)
 
-    def begun(self, text: str) -> bool:
+    def _begun(self, text: str) -> bool:
         """May more words make a backchannel of these ("I" of "I see")?"""
         return self._reply is not None and not self._unheard and words(text) in _BEGUN
 

@@ -48,7 +48,7 @@ class Floor:
     def deciding(self) -> bool:
         """Is something on its way that may end the present turn?"""
         paused = self.conversation.state is State.PAUSE
-        return paused and (not self.conversation.known or (self._awaiting is not None and self._awaiting == self.endpoint.stopped_at))
+        return paused and (self.conversation.words is None or (self._awaiting is not None and self._awaiting == self.endpoint.stopped_at))
 
     # --- what the microphone and the engines tell -----------------------------------------------------------
 
