@@ -90,6 +90,7 @@ ROWS = (
     Row("of them: by their own echo", "", "", share("killed", "echo", "killed")),
     Row("sound held for such a sound", "", "", times("killed", "held needlessly")),
     Row("final transcript after the end of speech", "median 350 ms", "200 ms", times("voice", "1", "final")),
+    Row("the turn is taken to be over (`turn` event)", "", "", times("voice", "1", "turn")),
     Row("words stand on the screen as they stay", "", "", times("voice", "1", "settled")),
     Row("partial words after they were spoken", "median 600 ms", "400 ms", times("voice", "1", "partial words")),
     Row("partial words in long readings", "", "", times("cut-off", "partial words")),

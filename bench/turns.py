@@ -13,7 +13,7 @@ from bench.common import Recording, Server, say, utterances
 from bench.loudspeaker import played
 from bench.people import call, end_of
 from bench.reference import Spoken
-from bench.verdicts import after_last, cut_off, settled_at, shown, spread, word_delays
+from bench.verdicts import after_last, cut_off, settled_at, shown, spread, transcribed_at, word_delays
 from fusion.client import Call, CallError, Result
 
 TURNS = {1: 30, 2: 12, 4: 6, 8: 5, 16: 4}  # of each caller; a single one says each of the 19 utterances at least once
@@ -35,7 +35,8 @@ def turn_of(recording: Recording, spoken: Sequence[Spoken], result: Result) -> d
     return {
         "recording": recording.name, "caption": result.caption, "reply": result.reply, "turns": len(turns),
         "cut off": cut_off(heard, ended),
-        "first sound": _ms(answer, ended), "final": _ms(turns[-1].at if turns else None, ended), "settled": _ms(settled, ended),
+        "first sound": _ms(answer, ended), "final": _ms(transcribed_at(result.log), ended),
+        "turn": _ms(turns[-1].at if turns else None, ended), "settled": _ms(settled, ended),
         "partial words": [None if delay is None else delay * 1000 for delay in delays],
         "server": {stage: result.latency.get(stage) for stage in STAGES}, "reused": result.latency.get("reused"),
     }
@@ -112,6 +113,7 @@ def summary(turns: Sequence[Mapping[str, Any]], where: str = "") -> dict[str, An
     words = [delay for turn in timed for delay in turn["partial words"]]
     return {
         "first sound": spread(turn["first sound"] for turn in timed), "final": spread(turn["final"] for turn in timed),
+        "turn": spread(turn["turn"] for turn in timed),
         "settled": spread(turn["settled"] for turn in timed), "partial words": spread(words),
         "words never shown": sum(delay is None for delay in words), "stages": stages(timed),
         "reused": sum(bool(turn["reused"]) for turn in timed), "cut in two": sum(turn["turns"] > 1 for turn in answered),
@@ -138,6 +140,6 @@ def tell(callers: int, found: Mapping[str, Any]) -> None:
     sound = found["first sound"]
     if sound["n"]:
         say(f"  {callers} caller{'s' if callers > 1 else ''}: first sound {sound['p50']:.0f} ms, p95 {sound['p95']:.0f} ms of "
-            f"{sound['n']} turns, {found['reused']} from a guess; words final after {found['final']['p50']:.0f} ms")
+            f"{sound['n']} turns, {found['reused']} from a guess; words known after {found['final']['p50']:.0f} ms")
     for failure in found["failures"]:
         say(f"  FAILED: {failure}")

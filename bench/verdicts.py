@@ -140,6 +140,22 @@ def settled_at(log: Sequence[Seen]) -> float | None:
     return since
 
 
+def transcribed_at(log: Sequence[Seen]) -> float | None:
+    """When the words of the whole turn were on the screen: of all the sound up to its end, and as they stayed; None without words."""
+    final = max((number for number, event in enumerate(log) if event.kind == "turn"), default=None)
+    if final is None or not plain_words(log[final].fields["text"]):
+        return None
+    words = plain_words(log[final].fields["text"])
+    stopped = max((event.fields["at"] for event in log[:final] if event.kind == "speech_stopped"), default=float("inf"))
+    at = log[final].at
+    for event in reversed(log[:final]):
+        if event.kind == "caption":
+            if event.fields.get("end", 0.0) < stopped or plain_words(event.fields["text"]) != words:
+                break
+            at = event.at
+    return at
+
+
 def word_delays(spoken: Sequence[tuple[str, float, float]], screens: Iterable[tuple[float, str]], began: float) -> list[float | None]:
     """For each word of `spoken` (word, start, end in seconds of the recording): from its end to the first screen that has it.
 

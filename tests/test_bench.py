@@ -27,6 +27,7 @@ from bench.verdicts import (  # noqa: E402
     shown,
     speech_span,
     spread,
+    transcribed_at,
     unsettled,
     word_delays,
 )
@@ -138,6 +139,18 @@ def test_the_screen_keeps_the_words_of_earlier_turns():
     assert [text for _, text in shown(log)] == ["Well", "Well.", "Well. go", "Well. Go on."]
 
 
+def test_words_are_final_when_all_of_the_sound_was_heard_and_they_stayed():
+    def caption(at, text, end):
+        return Event(at, "caption", {"text": text, "end": end})
+
+    stopped, turn = Event(2.2, "speech_stopped", {"at": 2.0}), Event(2.8, "turn", {"text": "What time is it?"})
+    whole = [caption(1.9, "what time is it", 1.9), caption(2.1, "What time is it", 2.06), stopped, caption(2.4, "what time is it?", 2.06), turn]
+    assert transcribed_at(whole) == 2.1  # the words were there at 1.9, but of less than all the sound
+    assert transcribed_at([caption(2.1, "what time is", 2.06), stopped, turn]) == 2.8
+    assert transcribed_at([caption(2.1, "what time is it", 2.06), stopped, caption(2.5, "what lime is it", 2.06), turn]) == 2.8
+    assert transcribed_at([stopped]) is None and transcribed_at([Event(1.0, "turn", {"text": ""})]) is None
+
+
 def test_words_are_settled_when_they_last_changed():
     log = [caption(1.0, "what time"), caption(1.4, "what time is it"), turn(2.0, "What time is it?")]
     assert settled_at(log) == 1.4
@@ -203,7 +216,7 @@ def test_resampling_keeps_a_tone_and_folds_nothing_down():
 
 
 def answered(ms: float, **more: Any) -> dict[str, Any]:
-    return {"recording": "a.flac", "turns": 1, "cut off": False, "first sound": ms, "final": ms / 2, "settled": ms / 3,
+    return {"recording": "a.flac", "turns": 1, "cut off": False, "first sound": ms, "final": ms / 2, "turn": ms / 2, "settled": ms / 3,
             "partial words": [100.0, None], "server": dict.fromkeys(turns.STAGES, ms / 4), "reused": True, **more}
 
 

@@ -62,6 +62,24 @@ class Talk:
         return self
 
 
+@pytest.mark.parametrize(("heard_s", "signs"), [(0.4, 2), (3.0, 0)])
+def test_who_was_cut_off_is_given_time_in_what_follows(heard_s, signs):
+    """Speech right after our first sound: the turn was not over. One pause before it, and the one that we took for its end."""
+    talk = Talk()
+    talk.c.speech_started(SECOND, 1.0)
+    talk.c.speech_stopped(2 * SECOND, 2.0, 2.0)
+    talk.c.speech_started(3 * SECOND, 3.0)
+    talk.c.speech_stopped(4 * SECOND, 4.0, 4.0)
+    talk.c.heard_words("it was a bright cold day", 5 * SECOND, 5.0)
+    talk.c.turn_ended(True, 5.0)
+    talk.answer("It may have been.")
+    talk.played(heard_s, 4.0, last=False)
+    talk.c.speech_started(6 * SECOND, 6.0)
+    talk.c.speech_stopped(7 * SECOND, 7.0, 7.0)
+    assert Interrupted in kinds(talk.c.heard_words("and the clocks were striking", 8 * SECOND, 7.2))
+    assert talk.c.telling == signs
+
+
 def test_an_open_call_and_each_start_of_speech_warm_the_prompt():
     talk = Talk()
     assert talk.c.opened() == [Prepare(Ticket("a", 1, 0), (Line("system", "Be nice."),))] and Talk(replies=False).c.opened() == []
@@ -193,7 +211,7 @@ def test_no_more_guesses_than_allowed_and_none_in_long_turns():
         talk.c.speech_started((3 + 2 * n) * SECOND, 1.0)
         talk.c.speech_stopped((4 + 2 * n) * SECOND, 1.0, 1.0)
         talk.c.heard_words("one " + "more " * (n + 1), (5 + 2 * n) * SECOND, 1.0)
-    assert talk.c.counts.guesses == GUESSES and talk.c.went_on == 10
+    assert talk.c.counts.guesses == GUESSES and talk.c.telling >= 10
     talk = Talk()
     assert of(talk.user("a long speech", 1.0, 12.0), Generate) == []
     assert kinds(talk.c.turn_ended(True, 1.0)) == [StopHearing, HeardYou, UserSaid, Generate, Commit]

@@ -153,12 +153,12 @@ def test_a_stretch_that_begins_inside_a_dip_is_read_when_it_ends():
 @pytest.mark.parametrize(
     ("text", "score", "silence_s"),
     [
-        (QUESTION, 0.9, SILENCE_S[Ending.QUESTION][0]),
-        (QUESTION, 0.05, SILENCE_S[Ending.QUESTION][2]),
-        (PLAIN, 0.9, SILENCE_S[Ending.PLAIN][0]),
-        (PLAIN, 0.05, SILENCE_S[Ending.PLAIN][2]),
-        (OPEN, 0.9, SILENCE_S[Ending.OPEN][0]),
-        (OPEN, 0.05, SILENCE_S[Ending.OPEN][2]),
+        (QUESTION, 0.98, SILENCE_S[Ending.QUESTION][0]),
+        (QUESTION, 0.05, SILENCE_S[Ending.QUESTION][3]),
+        (PLAIN, 0.98, SILENCE_S[Ending.PLAIN][0]),
+        (PLAIN, 0.05, SILENCE_S[Ending.PLAIN][3]),
+        (OPEN, 0.98, SILENCE_S[Ending.OPEN][0]),
+        (OPEN, 0.05, SILENCE_S[Ending.OPEN][3]),
     ],
 )
 @pytest.mark.parametrize("order", ["words first", "score first"])
@@ -178,44 +178,44 @@ def test_words_and_score_end_the_turn_in_any_order(text, score, silence_s, order
 
 def test_without_a_model_the_words_and_the_silence_decide():
     call = Call(scored=False).said(PLAIN)
-    assert call.silence_until(Commit) == about(SILENCE_S[Ending.PLAIN][1]) and not call.of(AskScore)
+    assert call.silence_until(Commit) == about(SILENCE_S[Ending.PLAIN][2]) and not call.of(AskScore)
 
 
 def test_a_score_that_comes_late_ends_the_turn_at_once():
     call = Call().said(PLAIN, silence_s=0.544)
     assert not call.of(Commit)
-    assert Commit in map(type, call.score(0.9))
+    assert Commit in map(type, call.score(0.98))
 
 
 def test_a_score_of_an_earlier_pause_changes_nothing():
     call = Call().said(PLAIN)
     earlier = call.f.endpoint.stopped_at
     call.sound(0.512)
-    assert call.score(0.9, earlier) == []
+    assert call.score(0.98, earlier) == []
     call.silence(0.256)
-    assert call.f.deciding and call.score(0.9, earlier) == []
+    assert call.f.deciding and call.score(0.98, earlier) == []
     call.words(OPEN)
     assert call.f.deciding  # the score of this pause is still on its way
     call.score(0.05)
     assert not call.f.deciding
-    assert call.silence_until(Commit) == about(SILENCE_S[Ending.OPEN][2])
+    assert call.silence_until(Commit) == about(SILENCE_S[Ending.OPEN][3])
 
 
 def test_a_score_of_an_earlier_pause_never_counts_for_this_one():
-    call = Call().said("I was at the")
+    call = Call().said("I was at the", silence_s=0.512)
     earlier = call.f.endpoint.stopped_at
     call.sound(0.512)
     call.silence(0.256)
-    call.score(0.9, earlier)
+    call.score(0.98, earlier)
     call.words("I was at the big old station")
-    assert call.silence_until(Commit) == about(1.5 * SILENCE_S[Ending.PLAIN][1])
+    assert call.silence_until(Commit) == about(1.4 * SILENCE_S[Ending.PLAIN][2])
 
 
 def test_a_turn_that_is_likely_over_waits_for_its_words_and_may_turn_out_not_to_be():
     call = Call()
     call.sound(1.024)
     call.silence(0.256)
-    call.score(0.9)
+    call.score(0.98)
     assert call.silence_until(HeardYou) == about(SILENCE_S[Ending.PLAIN][0]) and not call.of(UserSaid)
     call.words(OPEN)
     assert not call.of(Commit)
@@ -227,25 +227,26 @@ def test_words_that_come_after_a_likely_end_end_the_turn():
     call = Call()
     call.sound(1.024)
     call.silence(0.512)
-    call.score(0.9)
+    call.score(0.98)
     assert [type(c) for c in call.words(QUESTION)] == [Generate, StopHearing, UserSaid, Commit]
     assert len(call.of(HeardYou)) == 1
 
 
-def test_who_went_on_before_is_given_longer_pauses():
+@pytest.mark.parametrize(("pause_s", "stretched"), [(0.512, 1.4), (0.224, 1.0)])
+def test_who_went_on_before_is_given_longer_pauses_but_a_breath_is_no_pause(pause_s, stretched):
     call = Call(scored=False)
-    call.said("I was at the station")
+    call.said("I was at the station", silence_s=pause_s)
     call.sound(0.512)
     call.silence(0.16)
     call.words("I was at the station and there it stood")
-    assert call.silence_until(Commit) == about(1.5 * SILENCE_S[Ending.PLAIN][1])
+    assert call.silence_until(Commit) == about(stretched * SILENCE_S[Ending.PLAIN][2])
 
 
 def test_the_slider_holds_from_the_next_verdict():
     call = Call(scored=False)
     call.f.eagerness = 0.0
     call.said(PLAIN)
-    assert call.silence_until(Commit) == about(2 * SILENCE_S[Ending.PLAIN][1])
+    assert call.silence_until(Commit) == about(2 * SILENCE_S[Ending.PLAIN][2])
 
 
 def test_patience_ends_a_turn_that_nothing_else_ends():
@@ -255,14 +256,14 @@ def test_patience_ends_a_turn_that_nothing_else_ends():
 
 def test_a_pause_without_words_drops_the_turn():
     call = Call().said("")
-    call.score(0.9)
+    call.score(0.98)
     assert call.silence_until(UserSaid) == about(SILENCE_S[Ending.PLAIN][0])
     assert call.c.state is State.IDLE and call.f.endpoint.stopped_at is None and not call.of(Commit)
 
 
 def test_one_verdict_is_given_once():
     """Judging is asked after every event; that it ends at all is the point."""
-    call = Call(scored=False).said(PLAIN, silence_s=0.8)
+    call = Call(scored=False).said(PLAIN, silence_s=1.024)
     assert len(call.of(Commit)) == 1
     call.silence(3.0)
     call.f.wake(call.now)
@@ -322,7 +323,7 @@ def test_words_over_an_answer_take_the_turn_and_their_pause_is_judged():
     assert Interrupted in map(type, call.words("what is tomorrow"))
     call.sound(0.512)
     call.silence(0.256)
-    call.score(0.9)
+    call.score(0.98)
     call.words("what time is it tomorrow")
     assert call.silence_until(Commit) == about(0.256)
     assert [c.text for _, c in call.of(UserSaid)] == ["what time is it tomorrow"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -116,6 +118,33 @@ def test_closing_while_the_prompt_is_read(llama):
     assert asked_and_answered(ask(llama, "What is the capital of Italy?"), "Italy")
 
 
+def test_a_reply_that_is_ahead_waits_for_one_that_begins_and_then_goes_on_as_if_nothing_had_been(llama):
+    reply = llama.reply((("user", "Write the numbers from 1 to 60, separated by commas."),), max_tokens=250, temperature=0.0)
+    said = [next(piece for piece in reply if piece)]
+    other = llama._pace.begin()
+    try:
+        said += takewhile(bool, (piece for piece in reply))  # silence: it waits
+        waiting = [next(reply) for _ in range(3)]
+    finally:
+        other.end()
+    said += reply
+    numbers = [int(number) for number in re.findall(r"\d+", "".join(said))]
+    assert waiting == [""] * 3 and len(numbers) > 20
+    assert numbers == list(range(1, len(numbers) + 1))  # nothing twice, nothing left out
+
+
+def test_closing_a_reply_that_waits_frees_its_slot(llama):
+    reply = llama.reply((("user", "Write the numbers from 1 to 60, separated by commas."),), max_tokens=150, temperature=0.0)
+    next(piece for piece in reply if piece)
+    other = llama._pace.begin()
+    try:
+        list(takewhile(bool, (piece for piece in reply)))
+        reply.close()
+        eventually(lambda: not any(slot.busy for slot in llama._slots._slots))
+    finally:
+        other.end()
+
+
 def test_long_dialogues_do_not_fail(llama):
     turns = [line for n in range(120) for line in (("user", f"Tell me about number {n}. " * 4), ("assistant", "It is a fine number. " * 6))]
     assert tokens_of(turns) > 4 * llama.context
@@ -175,13 +204,16 @@ def test_a_dialogue_keeps_its_slot():
 
 
 def test_a_slot_is_waited_for_only_where_it_pays():
-    lines, slots = (("system", "kind"), ("user", "what is the")), Slots(2, 1000)
+    lines, slots = (("system", "kind"), ("user", "what is the time in Rome " * 10), ("user", "and what is the")), Slots(2, 1000)
     running = slots.take(lines, 600, 0.0)
-    longer = (lines[0], ("user", "what is the time"))
+    longer = (*lines[:2], ("user", "and what is the time in Paris"))
     assert slots.take(longer, 100, waited_s=0.0) is None  # an older guess of the same words: it ends soon
     other = slots.take(longer, 100, waited_s=1.0)
     assert other is not None and other is not running
     slots.release(other)
+    similar = slots.take((lines[0], ("user", "what is the matter")), 100, waited_s=0.01)
+    assert similar is other  # somebody else, who began with the same words: reading those costs less than the wait
+    slots.release(similar)
     assert slots.take((("user", "apples"),), 500, waited_s=9.0) is None  # no memory left for so much
     slots.release(running)
     assert slots.take((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
@@ -202,14 +234,15 @@ def test_what_a_slot_holds_but_for_a_few_words_is_known():
 
 def test_cold_slots_are_warmed_one_by_one_while_nobody_is_served():
     head, slots = (("system", "kind"),), Slots(3, 1000)
-    first = slots.take_cold(2, head)
-    assert first and slots.take_cold(2, head) is False  # the first is being warmed
+    first = slots.take_cold(head)
+    assert first and slots.take_cold(head) is False  # the first is being warmed
     slots.release(first)
-    second = slots.take_cold(2, head)
-    slots.release(second)
-    assert second is not first and slots.take_cold(2, head) is None  # as many as were asked for
     served = slots.take((*head, ("user", "hello")), 10, 0.0)
-    assert served in (first, second) and slots.take_cold(3, head) is False
+    assert served is first and slots.take_cold(head) is False  # whoever is served comes first, and gets a warm one
+    slots.release(served)
+    for _ in range(2):
+        slots.release(slots.take_cold(head))
+    assert slots.take_cold(head) is None
 
 
 @pytest.mark.parametrize(("word", "reason"), [("explode", "on fire"), ("halfway", "runner went away"), ("cut", "broke off")])

@@ -61,6 +61,7 @@ WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
 THINKING_S = 0.3  # after the turn is over, when there is no sound yet
+CUT_OFF_S = 1.0  # who takes the turn back so soon after the first sound had not finished
 FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
 APOLOGY = "Sorry, something went wrong. Please try again."
 
@@ -92,7 +93,7 @@ class Conversation:
         self._thinking_at: float | None = None
         self._doubt = Doubt(filler)
         self._marks = Marks(0.0, 0.0, 0.0)
-        self._said = Said()
+        self._said = self._answered = Said()  # in this turn; in the one that is being answered
 
     @property
     def wake_at(self) -> float | None:
@@ -112,9 +113,7 @@ class Conversation:
             return [StartHearing(at), *self.opened()]
         if self.state is State.PAUSE:
             self.state, self._deadline = State.USER, None
-            self._said.goes_on()
-            self._said.went_on += 1
-            self._said.told = False  # it was not over after all
+            self._said.goes_on(at)
             return []
         if self.state is State.BOT and self.reply:
             self.state, self._said = State.DOUBT, Said(at)
@@ -122,7 +121,7 @@ class Conversation:
             held = self._doubt.begins(self.reply)
             return [StartHearing(at), *([Hold(self.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
-            self._said.goes_on()
+            self._said.goes_on(at)
         return []
 
     def speech_stopped(self, at: int, ended_at: float, now: float) -> list[Command]:
@@ -157,9 +156,9 @@ class Conversation:
         return self._said.text if self._said.known else None
 
     @property
-    def went_on(self) -> int:
-        """Pauses of this turn after which more came."""
-        return self._said.went_on
+    def telling(self) -> int:
+        """Signs that the user tells a story: how often this turn went on after a pause, and its length."""
+        return self._said.telling
 
     def heard_words(self, text: str, upto: int, now: float, *, doubtful: bool = False) -> list[Command]:
         """The recognizer's words for the audio from StartHearing up to sample `upto`; `doubtful`: it may have been a noise."""
@@ -338,6 +337,7 @@ class Conversation:
             self.turn, self.revision = self.turn + 1, 0
             self._rest()
             return commands
+        self._answered = self._said
         guessed = self.reply is not None and same_words(self.reply.asked, text)
         if not guessed:
             commands.append(self._generate(text, now))
@@ -383,12 +383,13 @@ class Conversation:
 
     def _yield(self, now: float) -> list[Command]:
         """The user took the turn: keep hearing the same utterance."""
+        heard_s = sum(heard for heard, _ in self.reply.played.values()) if self.reply else 0.0
         if self.reply and self.reply.played:
             self.counts.interruptions += 1
         else:
             self.counts.merged_turns += 1
         commands = self._abandon_reply()
-        self._said = self._said.as_new_turn()
+        self._said = self._said.as_new_turn(self._answered.pauses + 1 if heard_s < CUT_OFF_S else 0)
         return [*commands, *self._go_on(now)]
 
     def _go_on(self, now: float) -> list[Command]:

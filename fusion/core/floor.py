@@ -149,7 +149,7 @@ class Floor:
         if known == self._judged:
             return []
         self._judged = known
-        needed = silence_needed(self._score, conversation.words, conversation.language, self.eagerness, conversation.went_on)
+        needed = silence_needed(self._score, conversation.words, conversation.language, self.eagerness, conversation.telling)
         return self._events(self.endpoint.judge(needed), now)
 
     def _ask(self) -> list[Command]:

@@ -9,32 +9,34 @@ seconds for a listener of middling eagerness; bench/README.md tells how its numb
 from __future__ import annotations
 
 from fusion.core.endpoint import SCORE_S
-from fusion.core.witness import Ending, ending
+from fusion.core.witness import Ending, ending, goes_on
 
-COMPLETE, DOUBTFUL = 0.5, 0.1  # scores above which the model finds the turn complete, or perhaps complete
+SURE, COMPLETE, DOUBTFUL = 0.965, 0.5, 0.1  # scores above which the model is sure of the end, finds the turn complete, or perhaps complete
 
 SILENCE_S = {
-    #                   complete doubtful incomplete
-    Ending.QUESTION: (SCORE_S, 0.35, 0.6),
-    Ending.REQUEST: (SCORE_S, 0.4, 0.7),
-    Ending.PLAIN: (0.4, 0.6, 1.0),
-    Ending.SPELLING: (0.7, 1.1, 1.4),
-    Ending.OPEN: (1.2, 1.6, 2.2),
+    #                   sure complete doubtful incomplete
+    Ending.QUESTION: (SCORE_S, 0.4, 0.55, 0.7),
+    Ending.REQUEST: (SCORE_S, 0.5, 0.65, 0.8),
+    Ending.PLAIN: (0.45, 0.8, 0.88, 1.1),
+    Ending.SPELLING: (0.8, 1.1, 1.2, 1.4),
+    Ending.OPEN: (1.3, 1.6, 1.8, 2.2),
 }
 MOST_S = 2.6  # ends any turn
-NARRATION, NARRATED = 0.5, 2  # who went on after a pause tells a story: half as long again for each such pause, up to twice
+NARRATION, NARRATED = 0.4, 2  # who tells a story waits so much longer for each sign of it, for at most two
 
 
-def silence_needed(score: float | None, text: str | None, language: str = "en", eagerness: float = 0.5, went_on: int = 0) -> float:
+def silence_needed(score: float | None, text: str | None, language: str = "en", eagerness: float = 0.5, telling: int = 0) -> float:
     """Seconds of silence that end the turn.
 
-    `score` None: not known; `text` None: the words are not known yet. `went_on`: pauses of this turn after which more came.
+    `score` None: not known; `text` None: the words are not known yet. `telling`: signs that somebody tells a story, whose sentences
+    end without its being over: pauses after which more came, long speech.
     """
-    column = 1 if score is None else 0 if score > COMPLETE else 1 if score > DOUBTFUL else 2
     row = Ending.PLAIN if text is None else ending(text, language)
-    needed = SILENCE_S[row][column]
-    if row is Ending.PLAIN:
-        needed *= 1 + NARRATION * min(went_on, NARRATED)
+    column = 2 if score is None else 0 if score > SURE else 1 if score > COMPLETE else 2 if score > DOUBTFUL else 3
+    if row is not Ending.PLAIN:
+        return max(SCORE_S, SILENCE_S[row][column] * stretch(eagerness))
+    telling += text is not None and goes_on(text, language)
+    needed = SILENCE_S[row][max(column, 1) if telling else column] * (1 + NARRATION * min(telling, NARRATED))
     return max(SCORE_S, needed * stretch(eagerness))
 
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from fusion.core import phrases
 
 CLAUSE_WORDS = 3  # a clause this long may be spoken alone
-PHRASE_WORDS = 5  # so may so much before a phrase, when the person is waiting
-FIRST_PATIENCE = 9  # words without any such place, after which the first piece is cut at the best there is
+PHRASE_WORDS = 4  # so may so much before a phrase, when the person is waiting
+SUBJECT_WORDS = 5  # and so long a subject before its verb
+FIRST_PATIENCE = 8  # words without any such place, after which the first piece is cut at the best there is
 LONG_WORDS = 25  # a later sentence that is longer is spoken clause by clause
 WORDS_MEANWHILE = 4  # written, even by a slow model, while one is spoken: a later piece shall be there before silence is
 MOST_WORDS, MOST_CHARACTERS = 50, 600  # then any space will do: no piece waits for ever
@@ -188,7 +189,7 @@ def _begins_phrase(tokens: Sequence[str], i: int, following: str, patient: bool)
         return not (before[0].isupper() and after.isupper()) and not (after.isdigit() and word in ("about", "over", "under"))
     if word in phrases.FINITE:  # the end of a long subject
         verbless = not any(other.strip().lower() in phrases.FINITE | phrases.CLAUSE_STARTS for other in tokens[:i])
-        return verbless and (patient or i >= PHRASE_WORDS)
+        return verbless and (patient or i >= SUBJECT_WORDS)
     return word in phrases.CLAUSE_STARTS or word in phrases.PHRASE_STARTS or (patient and word in ("to", "that"))
 
 

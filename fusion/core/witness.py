@@ -96,6 +96,14 @@ def ending(text: str, language: str = "en") -> Ending:
     return Ending.QUESTION if is_question(text) else Ending.REQUEST if is_request(text) else Ending.PLAIN
 
 
+def goes_on(text: str, language: str = "en") -> bool:
+    """Do the words begin like a part of something longer: "And so, my fellow Americans"?"""
+    return language == "en" and words(text)[:1] in _BEGINNINGS
+
+
+_BEGINNINGS = tuple((word,) for word in ("and", "but", "so", "then"))
+
+
 def unfinished(text: str, language: str = "en") -> bool:
     """Do the words ask for more: "What is the", "How old is", "um", "I went to …"? English, but for trailing dots and dashes.
 

@@ -16,7 +16,7 @@ import numpy as np
 from fusion.engines import EngineError
 
 RATE = 24_000
-LEAD_S = 0.02  # silence left before a clip
+LEAD_S = 0.005  # silence left before a clip
 SENTENCE_GAP_S, CLAUSE_GAP_S, BREATH_S = 0.25, 0.15, 0.05  # and after it: at the end of a sentence, of a clause, in the middle of one
 QUIET = 0.001  # root mean square of 10 ms; below is silence (soft consonants have 0.002 and more)
 LONGEST = 250  # characters in one clip

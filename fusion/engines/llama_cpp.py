@@ -28,6 +28,7 @@ from typing import Any
 
 from fusion.engines import EngineError
 from fusion.engines.chat import Lines, messages
+from fusion.engines.llama_pace import Pace
 from fusion.engines.llama_slots import Slot, Slots
 from fusion.engines.pump import PULSE_S, pieces
 
@@ -73,7 +74,7 @@ class LlamaCpp:
         except RuntimeError as error:
             raise EngineError(f"{model} cannot be loaded ({error}): it is damaged, of a kind that xllamacpp does not know, "
                               "or too large for this memory; choose another with LLM_MODEL") from error
-        self._slots = Slots(params.n_parallel, params.n_ctx)
+        self._slots, self._pace = Slots(params.n_parallel, params.n_ctx), Pace()
 
     def reply(self, lines: Lines, *, max_tokens: int, temperature: float) -> Iterator[str]:
         lines = fitting(lines, self.context - max_tokens)
@@ -93,10 +94,10 @@ class LlamaCpp:
 
         Otherwise everyone's first words wait for it: eight callers who came at once waited for up to 5 s on 2 cores.
         """
-        while (slot := self._slots.take_cold(self.parallel, lines)) is not None:
+        while (slot := self._slots.take_cold(lines)) is not None:
             if isinstance(slot, Slot):
                 try:
-                    self._generate(slot, lines, 0, 0.0, lambda piece: False)
+                    self._generate(slot, lines, "", 0, 0.0, lambda piece: False)
                 finally:
                     self._slots.release(slot)
             else:
@@ -107,11 +108,33 @@ class LlamaCpp:
 
         def work(give: Callable[[str], bool]) -> None:
             try:
-                self._generate(slot, lines, max_tokens, temperature, give)
+                if preparing:
+                    self._generate(slot, lines, "", 0, 0.0, give)
+                else:
+                    self._write(slot, lines, max_tokens, temperature, give)
             finally:
                 self._slots.release(slot)
 
         yield from pieces(work, "")
+
+    def _write(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
+        """A reply, in instalments while others are more urgent: its slot keeps what was read and written, so going on costs one token."""
+        writing = self._pace.begin()
+
+        def wrote(piece: str) -> bool:
+            writing.wrote(piece)
+            return give(piece) or writing.must_wait
+
+        try:
+            while not self._generate(slot, lines, writing.text, max_tokens - writing.pieces, temperature, wrote):
+                while writing.must_wait:
+                    self._pace.wait(PULSE_S)
+                    if give(""):
+                        return
+                if give(""):
+                    return
+        finally:
+            writing.end()
 
     def _slot(self, lines: Lines, need: int, preparing: bool) -> Any:
         """Generator of "" that returns a slot."""
@@ -124,12 +147,14 @@ class LlamaCpp:
             yield ""
         return slot
 
-    def _generate(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
+    def _generate(self, slot: Slot, lines: Lines, begun: str, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> bool:
+        """Write the answer to `lines`, or the rest of the one that was `begun`. False: `give` said that it shall stop."""
         ended: list[str] = []
-        said: list[str] = []
+        said = [begun]
+        stopped = False
 
         def receive(chunks: Any) -> bool:
-            closed = False
+            nonlocal stopped
             for chunk in chunks if isinstance(chunks, list) else [chunks]:
                 if "error" in chunk:
                     ended.append(explain(chunk["error"]))
@@ -138,19 +163,18 @@ class LlamaCpp:
                 if choice.get("finish_reason"):
                     ended.append("")
                 said.append(choice.get("delta", {}).get("content") or "")
-                closed = give(said[-1])  # progress without text, too, asks whether somebody listens
-            if closed:
-                ended.append("")
-            return closed
+                stopped = give(said[-1]) and not ended  # progress without text, too, asks whether somebody listens
+            return stopped
 
         self._server.handle_chat_completions({
-            "messages": messages(lines), "max_tokens": max_tokens,
+            "messages": messages((*lines, ("assistant", begun)) if begun else lines), "max_tokens": max_tokens,
             "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot.id,
             "chat_template_kwargs": {"enable_thinking": False},  # a voice cannot wait for thoughts
         }, receive)
         self._slots.answered(slot, "".join(said))
-        if not ended or ended[0]:
+        if not stopped and (not ended or ended[0]):
             raise EngineError(ended[0] if ended else "the language model stopped in the middle of its answer; ask again")
+        return not stopped
 
 
 def decoding_threads(cores: int) -> int:

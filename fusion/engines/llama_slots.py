@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from fusion.engines.chat import Lines
 
 FEW = 24  # characters, about six tokens: as many as the template puts after a line
-PATIENCE_S = 0.3  # for the own slot, when the answer to an earlier guess of the same words still runs there
+READING_S = 0.0005  # to read a character again: 2 ms a token on 2 cores
+PATIENCE_S = 0.3  # at most, for the own slot, when the answer to an earlier guess of the same words still runs there
 
 
 @dataclass
@@ -46,8 +47,10 @@ class Slots:
             if busy and sum(s.need for s in busy) + need > self._tokens:
                 return None
             own = max((s for s in self._slots if belongs(text, s.text, head)), key=lambda s: common(text, s.text), default=None)
-            if own is not None and own.busy and (own.preparing or waited_s < PATIENCE_S):
-                return None
+            if own is not None and own.busy:
+                worth_s = min(PATIENCE_S, (common(text, own.text) - head) * READING_S)  # other callers may begin with the same words
+                if waited_s < (PATIENCE_S if own.preparing else worth_s):
+                    return None
             if own is None or own.busy:
                 free = [s for s in self._slots if not s.busy]
                 if not free:
@@ -69,10 +72,10 @@ class Slots:
         with self.changed:
             slot.answer = plain((("assistant", text),)) if text else ""
 
-    def take_cold(self, count: int, lines: Lines) -> Slot | bool | None:
-        """One of the first `count` slots of which nothing was ever asked, to be warmed with `lines`; False: not now; None: all are warm."""
+    def take_cold(self, lines: Lines) -> Slot | bool | None:
+        """A slot of which nothing was ever asked, to be warmed with `lines`; False: not now; None: all are warm."""
         with self.changed:
-            cold = next((slot for slot in self._slots[:count] if not slot.text), None)
+            cold = next((slot for slot in self._slots if not slot.text), None)
             if cold is None or any(slot.busy for slot in self._slots):
                 return None if cold is None else False
             cold.busy, cold.preparing, cold.need, cold.text = True, True, 0, plain(lines)
