@@ -144,8 +144,9 @@ def test_words_are_final_when_all_of_the_sound_was_heard_and_they_stayed():
         return Event(at, "caption", {"text": text, "end": end})
 
     stopped, turn = Event(2.2, "speech_stopped", {"at": 2.0}), Event(2.8, "turn", {"text": "What time is it?"})
-    whole = [caption(1.9, "what time is it", 1.9), caption(2.1, "What time is it", 2.06), stopped, caption(2.4, "what time is it?", 2.06), turn]
-    assert transcribed_at(whole) == 2.1  # the words were there at 1.9, but of less than all the sound
+    early, whole = caption(1.9, "what time is it", 1.9), caption(2.1, "What time is it", 2.06)
+    log = [early, whole, stopped, caption(2.4, "what time is it?", 2.06), turn]
+    assert transcribed_at(log) == 2.1  # the words were there at 1.9, but of less than all the sound
     assert transcribed_at([caption(2.1, "what time is", 2.06), stopped, turn]) == 2.8
     assert transcribed_at([caption(2.1, "what time is it", 2.06), stopped, caption(2.5, "what lime is it", 2.06), turn]) == 2.8
     assert transcribed_at([stopped]) is None and transcribed_at([Event(1.0, "turn", {"text": ""})]) is None

@@ -66,7 +66,8 @@ class LlamaCpp:
         params.cpuparams.n_threads = decode_threads or decoding_threads(threads)
         params.cpuparams_batch.n_threads = prompt_threads or min(max(threads, 1), 16)
         # Small batches cost 8 % of prompt speed, and let others speak and a closed reply stop twice a second.
-        params.n_batch = params.n_ubatch = 64 if self.device == "cpu" and threads <= 4 else 512
+        few_cores = self.device == "cpu" and threads <= 4
+        params.n_batch = params.n_ubatch = 64 if few_cores else 512
         params.cache_ram_mib, params.verbosity, params.ui, params.endpoint_slots, params.n_threads_http = 0, -1, False, False, 1
         params.api_keys = [secrets.token_hex(32)]  # the library always opens a loopback port: nobody knows its key
         try:
@@ -74,7 +75,7 @@ class LlamaCpp:
         except RuntimeError as error:
             raise EngineError(f"{model} cannot be loaded ({error}): it is damaged, of a kind that xllamacpp does not know, "
                               "or too large for this memory; choose another with LLM_MODEL") from error
-        self._slots, self._pace = Slots(params.n_parallel, params.n_ctx), Pace()
+        self._slots, self._pace = Slots(params.n_parallel, params.n_ctx), Pace(1 if few_cores else parallel)
 
     def reply(self, lines: Lines, *, max_tokens: int, temperature: float) -> Iterator[str]:
         lines = fitting(lines, self.context - max_tokens)
@@ -126,12 +127,10 @@ class LlamaCpp:
             return give(piece) or writing.must_wait
 
         try:
-            while not self._generate(slot, lines, writing.text, max_tokens - writing.pieces, temperature, wrote):
-                while writing.must_wait:
+            while not give(""):
+                if writing.must_wait:
                     self._pace.wait(PULSE_S)
-                    if give(""):
-                        return
-                if give(""):
+                elif self._generate(slot, lines, writing.text, max_tokens - writing.pieces, temperature, wrote):
                     return
         finally:
             writing.end()
