@@ -376,6 +376,16 @@ def test_speech_that_starts_again_in_doubt_waits_for_the_words_of_that_too():
     assert Interrupted in kinds(talk.c.heard_words("what now", 8 * SECOND, 1.9))
 
 
+def test_before_the_answer_is_heard_not_even_doubtful_words_are_a_noise():
+    """Nothing sounds that a cough could interrupt, and whoever goes on speaking is not to be talked over."""
+    talk = Talk()
+    talk.user("and so my fellow americans")
+    talk.c.turn_ended(False, 0.0)
+    talk.answer("Hello there, it is noon.")
+    talk.c.speech_started(5 * SECOND, 1.0)
+    assert Interrupted in kinds(talk.c.heard_words("ask", 6 * SECOND, 1.4, doubtful=True))
+
+
 @pytest.mark.parametrize("text", ["yeah", "mm-hmm", "hello there it is noon", "what now"])
 def test_before_the_answer_is_heard_every_word_counts(text):
     talk = Talk()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion.core import phrases
-from fusion.core.doubt import ECHO_TAIL_S, GUARDED_REPLIES, STOPS, Doubt, Verdict
+from fusion.core.doubt import ECHO_LAG_S, ECHO_TAIL_S, GUARDED_REPLIES, STOPS, Doubt, Verdict
 from fusion.core.said import Said
 from fusion.core.text import words
 from fusion.core.turns import Reply
@@ -25,7 +25,7 @@ def answer(text: str = ANSWER, turn: int = 1, heard: bool = True) -> Reply:
 
 def over(reply: Reply) -> Doubt:
     doubt = Doubt()
-    doubt.begins(reply)
+    doubt.begins(reply, 50.0)
     return doubt
 
 
@@ -84,49 +84,76 @@ def test_without_words_in_time_a_sound_that_goes_on_takes_the_turn_and_one_that_
     assert verdict(over(answer()), "", too_late=True) is Verdict.RESUME
     assert verdict(over(answer()), "I", too_late=True) is Verdict.YIELD
     guarded = echoing()
-    guarded.begins(answer(turn=2))
+    guarded.begins(answer(turn=2), 50.0)
     assert verdict(guarded, "", sounding=True, too_late=True) is Verdict.WAIT  # the answer goes on meanwhile
 
 
 def test_under_the_guard_what_came_back_so_far_is_left_behind():
     doubt = echoing()
-    doubt.begins(answer(turn=2))
+    doubt.begins(answer(turn=2), 50.0)
     assert verdict(doubt, "leaves at nine", sounding=True) is Verdict.SKIP
     assert verdict(doubt, "mm-hmm", sounding=True) is Verdict.WAIT
 
 
 def test_where_no_echo_is_known_the_sound_stops_at_once():
-    assert Doubt().begins(answer()) and Doubt().begins(answer(heard=False))
+    assert Doubt().begins(answer(), 50.0) and Doubt().begins(answer(heard=False), 50.0)
 
 
 def test_after_an_echo_the_sound_goes_on_until_words_decide():
     doubt = echoing()
-    assert not doubt.begins(answer()) and not doubt.held
-    assert doubt.begins(answer(heard=False))  # nothing sounds yet, so nothing can come back
+    assert not doubt.begins(answer(), 50.0) and not doubt.held
+    assert doubt.begins(answer(heard=False), 50.0)  # nothing sounds yet, so nothing can come back
+
+
+def test_what_begins_right_after_our_first_sound_is_heard_to_its_end_and_need_only_sound_like_us():
+    doubt, reply = Doubt(), answer("The capital of France is Paris.")
+    reply.sounded_at = 10.0
+    doubt.begins(reply, 10.0 + ECHO_LAG_S)
+    assert verdict(doubt, "but I", sounding=True) is Verdict.WAIT
+    assert verdict(doubt, "but all of France is pay") is Verdict.RESUME
+    assert verdict(doubt, "what about Spain") is Verdict.YIELD
+    later, reply = Doubt(), answer("The capital of France is Paris.")
+    reply.sounded_at = 10.0
+    later.begins(reply, 10.1 + ECHO_LAG_S)
+    assert verdict(later, "but I", sounding=True) is Verdict.YIELD and verdict(later, "but all of France is pay") is Verdict.YIELD
+
+
+def test_under_the_guard_what_sounds_like_us_is_ours_and_a_word_or_two_are_too_little_to_tell():
+    doubt, reply = echoing(), answer("You should start with a hearty stew of vegetables.", turn=2)
+    doubt.begins(reply, 50.0)
+    assert verdict(doubt, "the hardy stew of", sounding=True) is Verdict.WAIT and verdict(doubt, "the hardy stew of") is Verdict.RESUME
+    assert verdict(doubt, "start with a hearty", sounding=True) is Verdict.SKIP
+    assert verdict(doubt, "Alastro", sounding=True) is Verdict.WAIT and verdict(doubt, "stop", sounding=True) is Verdict.YIELD
+    assert verdict(doubt, "what about the weather", sounding=True) is Verdict.YIELD
+    assert verdict(over(reply), "the hardy stew of") is Verdict.YIELD  # without a guard, words count
+    doubt.played(reply, 60.0)
+    assert doubt.is_echo("Iris.") and not doubt.is_echo("stop") and not doubt.is_echo("what about the weather")
+    doubt.after_silence(60.1)
+    assert not doubt.is_echo("Iris.")  # it began in silence
 
 
 def test_the_guard_goes_after_answers_without_an_echo():
     doubt = echoing()
     doubt.played(answer(), 10.0)
     for turn in range(2, 2 + GUARDED_REPLIES):
-        assert not doubt.begins(answer(turn=turn))
+        assert not doubt.begins(answer(turn=turn), 50.0)
         doubt.played(answer(turn=turn), 10.0 * turn)
-    assert doubt.begins(answer(turn=9))
+    assert doubt.begins(answer(turn=9), 50.0)
 
 
 def test_each_echo_renews_the_guard():
     doubt = echoing()
     for turn in range(2, 20):
         reply = answer(turn=turn)
-        assert not doubt.begins(reply) and harmless(doubt, "leaves at nine")
+        assert not doubt.begins(reply, 50.0) and harmless(doubt, "leaves at nine")
         doubt.played(reply, 10.0 * turn)
 
 
 def test_an_answer_that_was_stopped_often_for_nothing_goes_on():
     """An echo that is cut to pieces by the stops has no whole word by which it could be known."""
     doubt, reply = Doubt(), answer()
-    assert [doubt.begins(reply) for _ in range(STOPS + 2)] == [True] * STOPS + [False] * 2
-    assert doubt.begins(answer(turn=2))
+    assert [doubt.begins(reply, 50.0) for _ in range(STOPS + 2)] == [True] * STOPS + [False] * 2
+    assert doubt.begins(answer(turn=2), 50.0)
 
 
 def test_a_turn_that_is_the_end_of_our_answer_is_none():
@@ -157,7 +184,7 @@ def test_an_echo_that_comes_only_after_short_answers_keeps_the_guard():
 
 def test_the_filler_comes_back_as_well():
     doubt = Doubt("One little moment.")
-    doubt.begins(answer())
+    doubt.begins(answer(), 50.0)
     assert harmless(doubt, "one little moment") and harmless(doubt, "little moment the train")
     assert not harmless(over(answer()), "one little moment")
 

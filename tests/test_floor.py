@@ -58,6 +58,7 @@ class Call:
         self.note(self.f.message(Sentence(self.c.reply.ticket, 0, text, True), self.now))
         self.note(self.f.message(Spoken(self.c.reply.ticket, 0, 0.5, 3.0), self.now))
         assert self.c.state is State.BOT
+        self.silence(1.024)  # of the user
         self.log.clear()
         return self
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.core.witness import Ending, ending, is_backchannel, is_echo, is_spelling, unfinished
+from fusion.core.witness import LIKELY, Ending, ending, is_backchannel, is_echo, is_spelling, unfinished
 
 OPEN = """
     What is the | I'd like to book a table for | Can you | I was thinking, uh | My name is | So I went to the | and
@@ -155,6 +155,19 @@ def test_the_last_word_of_an_echo_may_be_cut() -> None:
     said = "The capital of France is Paris."
     assert is_echo("The cap.", said) and is_echo("capital of fra", said)
     assert not is_echo("cap", said) and not is_echo("what cap", said)
+
+
+def test_the_first_word_of_an_echo_may_be_cut() -> None:
+    assert is_echo("rightly.", "It shines brightly.") and is_echo("ance is Paris", "The capital of France is Paris.")
+    assert not is_echo("ris", "The capital of France is Paris.")
+
+
+def test_where_an_echo_begins_letters_are_enough() -> None:
+    said = "The capital of France is Paris."
+    for echo in ("But all of France is pay.", "the apple of trance"):
+        assert is_echo(echo, said, LIKELY) and not is_echo(echo, said), echo
+    for own in ("what about Spain", "no, tell me about dogs", "how many people live there", "why", "wait", "stop"):
+        assert not is_echo(own, said, LIKELY), own
 
 
 

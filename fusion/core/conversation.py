@@ -118,7 +118,7 @@ class Conversation:
         if self.state is State.BOT and self.reply:
             self.state, self._said = State.DOUBT, Said(at)
             self._deadline, self._thinking_at = now + DOUBT_WAIT_S, None
-            held = self._doubt.begins(self.reply)
+            held = self._doubt.begins(self.reply, now)
             return [StartHearing(at), *([Hold(self.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
             self._said.goes_on(at)
@@ -163,7 +163,9 @@ class Conversation:
     def heard_words(self, text: str, upto: int, now: float, *, doubtful: bool = False) -> list[Command]:
         """The recognizer's words for the audio from StartHearing up to sample `upto`; `doubtful`: it may have been a noise."""
         before, doubt = self._said.text, self.state is State.DOUBT
-        if self.state not in (State.USER, State.PAUSE, State.DOUBT) or not self._said.take("" if doubt and doubtful else text, upto):
+        if doubt and doubtful and self.reply and self.reply.played:  # else there is nothing that a noise could spoil
+            text = ""
+        if self.state not in (State.USER, State.PAUSE, State.DOUBT) or not self._said.take(text, upto):
             return []
         if doubt:
             return self._judge_doubt(now)
@@ -211,8 +213,8 @@ class Conversation:
         reply.played[message.index] = (message.heard_s, message.total_s)
         seconds = sum(heard for heard, _ in reply.played.values())
         commands: list[Command] = [Played(reply.ticket.turn, seconds, message.last)]
-        if not reply.timed and not reply.excuse and message.index >= 0:
-            reply.timed = True
+        if reply.sounded_at is None and not reply.excuse and message.index >= 0:
+            reply.sounded_at = now
             commands.append(self._marks.latency(reply, now))
         self._patience(now)
         reply.played_out = message.last

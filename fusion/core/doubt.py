@@ -4,6 +4,10 @@ The sound is stopped first and judged afterwards, by its words. That is right fo
 loudspeaker without echo cancellation would stop its own answer again and again. So once our own words came back, the
 next answers of the call go on while somebody is heard, until words come that are not ours: an interruption then takes
 as long as a partial transcript, not as long as the detector.
+
+An echo begins right after our own first sound, where people hardly ever do. What begins there is heard to its end, in
+silence, and need not be like our words but only sound like them: of an echo that was cut, recognizers make "but all of France is
+pay".
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ from fusion.core.endpoint import RATE
 from fusion.core.said import Said
 from fusion.core.text import words
 from fusion.core.turns import Reply
-from fusion.core.witness import is_backchannel, is_echo
+from fusion.core.witness import LEAST_LETTERS, LIKELY, is_backchannel, is_echo
 
 GUARDED_REPLIES = 3  # answers without an echo, after which the detector alone stops the sound again
 STOPS = 2  # of one answer, after which it goes on for whatever is no words: an echo in pieces is not known for one
 _BEGUN = frozenset(words(known)[:count] for known in phrases.BACKCHANNELS for count in range(1, len(words(known))))
 OVERLAP = RATE // 4  # samples that are heard again when an echo is left behind: a word may have begun in them
+ECHO_LAG_S = 0.6  # from our first sound to the detection of its echo: the way there and back, and the detector
 ECHO_TAIL_S = 0.6  # a loudspeaker may be this late: buffers of the system and of wireless headsets
 
 
@@ -40,13 +45,15 @@ class Doubt:
         self._reply: Reply | None = None  # under or right after which the present speech began
         self._under = False  # under it
         self._unheard = False  # nothing of it had been heard
+        self._suspect = False  # it began where echoes begin
         self._stops = 0  # how often its sound was stopped
         self._guard = 0  # answers for which the guard still holds
         self._echoed = False  # the present answer came back
         self._last: tuple[Reply | None, float] = (None, 0.0)  # the last answer and when it ended
 
-    def begins(self, reply: Reply) -> bool:
+    def begins(self, reply: Reply, now: float) -> bool:
         """Speech starts over `reply`: shall the sound stop?"""
+        self._suspect = reply.sounded_at is not None and now - reply.sounded_at <= ECHO_LAG_S
         if reply is not self._reply:
             self._stops = 0
         self._reply, self._under, self._unheard = reply, True, not reply.played
@@ -58,6 +65,7 @@ class Doubt:
         """Speech starts while nobody speaks; it may still be the end of our last answer."""
         reply, ended_at = self._last
         self._reply, self._under, self._unheard = reply if now - ended_at <= ECHO_TAIL_S else None, False, False
+        self._suspect = False
 
     def played(self, reply: Reply, now: float) -> None:
         """All of `reply` was heard."""
@@ -69,13 +77,15 @@ class Doubt:
         """What the sound over the answer is, as far as it was heard. `too_late`: no words decided it in time."""
         if too_late and said.sounding:
             return Verdict.YIELD if self.held else Verdict.WAIT
-        if not (too_late or said.known) and self._begun(said.text):
+        if not (too_late or said.known) and (self._begun(said.text) or (self.held and self._suspect) or self._too_little(said.text)):
             return Verdict.WAIT
         if not self._harmless(said.text):
             return Verdict.YIELD
         if too_late or said.known:
             return Verdict.RESUME
-        return Verdict.SKIP if not self.held and said.sounding and self.is_echo(said.text) else Verdict.WAIT
+        if not self.held and said.sounding and self._reply and is_echo(said.text, self._spoken(self._reply)):
+            return Verdict.SKIP  # word by word ours: what only sounds like us may be the beginning of something else
+        return Verdict.WAIT
 
     def _harmless(self, text: str) -> bool:
         """Do the words let the answer go on? Before it was heard they cannot be about it: the person just went on speaking."""
@@ -89,12 +99,30 @@ class Doubt:
         """May more words make a backchannel of these ("I" of "I see")?"""
         return self._reply is not None and not self._unheard and words(text) in _BEGUN
 
+    @property
+    def _letters(self) -> float | None:
+        """How much the sound must be like ours where an echo is the first thing to think of."""
+        if not self._under or self._unheard:
+            return None
+        return LIKELY if self._suspect or not self.held else None
+
+    def _too_little(self, text: str) -> bool:
+        """Under the guard: too few words to tell whether they are ours, unless they are what people say to stop it."""
+        heard = words(text)
+        guarded = self._under and not self.held
+        return guarded and len("".join(heard)) < LEAST_LETTERS and not any(word in phrases.COMMANDS for word in heard)
+
     def is_echo(self, text: str) -> bool:
         """Is a whole turn nothing but the end of our answer? After it only where an echo was found: people repeat words, too."""
-        return (self._under or bool(self._guard)) and not self._unheard and self._came_back(text)
+        if self._unheard or not (self._under or self._guard):
+            return False
+        return bool(self._guard and words(text)) and self._too_little(text) or self._came_back(text)
+
+    def _spoken(self, reply: Reply) -> str:
+        return f"{self._filler} {reply.text()}"
 
     def _came_back(self, text: str) -> bool:
-        if self._reply is None or not is_echo(text, f"{self._filler} {self._reply.text()}"):
+        if self._reply is None or not is_echo(text, self._spoken(self._reply), self._letters):
             return False
         self._guard, self._echoed = GUARDED_REPLIES, True
         return True

@@ -140,7 +140,7 @@ class Reply:
     first_token_at: float | None = None
     first_clause_at: float | None = None
     decided_at: float = 0.0
-    timed: bool = False
+    sounded_at: float | None = None  # when its first sound was heard
 
     def take(self, message: Sentence, now: float) -> None:
         """Another piece of it."""

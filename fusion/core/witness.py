@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from enum import Enum
 
 from fusion.core import phrases
 from fusion.core.text import words
 
+# Share of letters: echoes that Whisper base misheard have 0.53 to 1, people who change the subject 0.3 to 0.54.
+LIKELY, LEAST_LETTERS, LEAST_CUT = 0.6, 8, 4
 REQUEST_WORDS = 3  # "turn on", "play the" and "tell me" are begun
 
 # --- during a reply: is it an interruption? ---------------------------------------------------------------
@@ -36,19 +39,35 @@ def _undoubled(text: str) -> str:
 _BACKCHANNELS = frozenset(map(_undoubled, phrases.BACKCHANNELS))
 
 
-def is_echo(text: str, spoken: str) -> bool:
-    """Are the words heard our own, of `spoken`: at least two thirds of them, in order and close together?"""
+def is_echo(text: str, spoken: str, letters: float | None = None) -> bool:
+    """Are the words heard our own, of `spoken`: at least two thirds of them, in order and close together?
+
+    `letters`: where an echo is likely, this share of the letters will do.
+    """
     heard, said = words(text), words(spoken)
     if not heard or not said:
         return False
     if len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard):
         return len(heard) == 2 and said[:2] == heard  # "hello there" may be ours, "stop" never is
+    if letters is not None and _letters_alike(heard, said) >= letters:
+        return True
     alike = [[_alike(x, y) for x in heard] for y in said]
     for row, word in zip(alike, said, strict=True):
         row[-1] = row[-1] or (len(heard) > 1 and word.startswith(heard[-1]))  # the last one may be cut: "the cap" of "the capital"
+        row[0] = row[0] or (len(heard[0]) >= LEAST_CUT and word.endswith(heard[0]))  # so may the first: "rightly" of "brightly"
     width, enough = len(heard) + max(1, len(heard) // 3), -(-len(heard) * 2 // 3)
     spans = (alike[i : i + width] for i in range(max(1, len(said) - len(heard) + 1)))
     return any(sum(map(any, span)) >= enough and _in_order(span) >= enough for span in spans)
+
+
+def _letters_alike(heard: Sequence[str], said: Sequence[str]) -> float:
+    """Share of letters that agree with the most similar stretch of what was said; 0 for too few to tell. As fuzzywuzzy's partial ratio."""
+    few, many = "".join(heard), "".join(said)
+    if len(few) < LEAST_LETTERS:
+        return 0.0
+    blocks = SequenceMatcher(None, few, many, autojunk=False).get_matching_blocks()
+    starts = {max(0, block.b - block.a) for block in blocks}
+    return max(SequenceMatcher(None, few, many[start : start + len(few)], autojunk=False).ratio() for start in starts)
 
 
 def _in_order(alike: Sequence[Sequence[bool]]) -> int:
