@@ -118,6 +118,17 @@ def test_what_begins_right_after_our_first_sound_is_heard_to_its_end_and_need_on
     assert verdict(later, "but I", sounding=True) is Verdict.YIELD and verdict(later, "but all of France is pay") is Verdict.YIELD
 
 
+@pytest.mark.parametrize(("wait_s", "echo"), [(ECHO_LAG_S - 0.1, True), (ECHO_LAG_S + 0.5, False)])
+def test_what_begins_each_time_that_our_sound_does_is_an_echo_whatever_its_words(wait_s, echo):
+    doubt, reply = Doubt(), answer()
+    reply.sounded_at = 10.0
+    assert doubt.begins(reply, 10.4)
+    doubt.resumes(12.0)
+    assert doubt.begins(reply, 12.0 + wait_s) is not echo
+    doubt.played(reply, 20.0)
+    assert doubt.begins(answer(turn=2), 50.0) is not echo  # and is known to be there in the next answers
+
+
 def test_under_the_guard_what_sounds_like_us_is_ours_and_a_word_or_two_are_too_little_to_tell():
     doubt, reply = echoing(), answer("You should start with a hearty stew of vegetables.", turn=2)
     doubt.begins(reply, 50.0)

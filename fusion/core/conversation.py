@@ -381,6 +381,7 @@ class Conversation:
         if not self._doubt.held:
             return [StopHearing()]
         self.counts.false_interruptions += 1
+        self._doubt.resumes(now)
         return [StopHearing(), Resume(self.reply.ticket)]
 
     def _yield(self, now: float) -> list[Command]:

@@ -5,7 +5,7 @@ loudspeaker without echo cancellation would stop its own answer again and again.
 next answers of the call go on while somebody is heard, until words come that are not ours: an interruption then takes
 as long as a partial transcript, not as long as the detector.
 
-An echo begins right after our own first sound, where people hardly ever do. What begins there is heard to its end, in
+An echo begins right after our own sound does, where people hardly ever do, and never twice. What begins there is heard to its end, in
 silence, and need not be like our words but only sound like them: of an echo that was cut, recognizers make "but all of France is
 pay".
 """
@@ -46,20 +46,29 @@ class Doubt:
         self._under = False  # under it
         self._unheard = False  # nothing of it had been heard
         self._suspect = False  # it began where echoes begin
+        self._resumed_at: float | None = None  # when the sound last went on
         self._stops = 0  # how often its sound was stopped
         self._guard = 0  # answers for which the guard still holds
         self._echoed = False  # the present answer came back
+        self._recognised = False  # words of ours came back in this call
         self._last: tuple[Reply | None, float] = (None, 0.0)  # the last answer and when it ended
 
     def begins(self, reply: Reply, now: float) -> bool:
         """Speech starts over `reply`: shall the sound stop?"""
-        self._suspect = reply.sounded_at is not None and now - reply.sounded_at <= ECHO_LAG_S
         if reply is not self._reply:
-            self._stops = 0
+            self._stops, self._suspect, self._resumed_at = 0, False, None
+        since = self._resumed_at if self._resumed_at is not None else reply.sounded_at
+        before, self._suspect = self._suspect, since is not None and now - since <= ECHO_LAG_S
+        if before and self._suspect:  # whenever our sound begins, so does that: nobody is so quick twice
+            self._guard, self._echoed = GUARDED_REPLIES, True
         self._reply, self._under, self._unheard = reply, True, not reply.played
         self.held = self._unheard or not (self._guard or self._stops >= STOPS)
         self._stops += self.held
         return self.held
+
+    def resumes(self, now: float) -> None:
+        """The sound goes on."""
+        self._resumed_at = now
 
     def after_silence(self, now: float) -> None:
         """Speech starts while nobody speaks; it may still be the end of our last answer."""
@@ -116,7 +125,7 @@ class Doubt:
         """Is a whole turn nothing but the end of our answer? After it only where an echo was found: people repeat words, too."""
         if self._unheard or not (self._under or self._guard):
             return False
-        return bool(self._guard and words(text)) and self._too_little(text) or self._came_back(text)
+        return bool(self._recognised and words(text)) and self._too_little(text) or self._came_back(text)
 
     def _spoken(self, reply: Reply) -> str:
         return f"{self._filler} {reply.text()}"
@@ -124,5 +133,5 @@ class Doubt:
     def _came_back(self, text: str) -> bool:
         if self._reply is None or not is_echo(text, self._spoken(self._reply), self._letters):
             return False
-        self._guard, self._echoed = GUARDED_REPLIES, True
+        self._guard, self._echoed, self._recognised = GUARDED_REPLIES, True, True
         return True
