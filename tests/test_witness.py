@@ -164,7 +164,7 @@ def test_the_first_word_of_an_echo_may_be_cut() -> None:
 
 def test_where_an_echo_begins_letters_are_enough() -> None:
     said = "The capital of France is Paris."
-    for echo in ("But all of France is pay.", "the apple of trance", "The cat."):
+    for echo in ("But all of France is pay.", "the apple of trance"):
         assert is_echo(echo, said, LIKELY) and not is_echo(echo, said), echo
     for own in ("what about Spain", "no, tell me about dogs", "how many people live there", "why", "wait", "stop"):
         assert not is_echo(own, said, LIKELY), own

@@ -17,8 +17,8 @@ from fusion.core import phrases
 from fusion.core.text import words
 
 # Share of letters: echoes that Whisper base misheard have 0.53 to 1, people who change the subject 0.3 to 0.54.
-LIKELY, FEW_LETTERS = 0.6, 0.8  # the latter for fewer than LEAST_LETTERS
-LEAST_LETTERS, LEAST_CUT = 8, 4
+# Long texts agree by chance, and have whole words to be known by.
+LIKELY, LEAST_LETTERS, MOST_WORDS, LEAST_CUT = 0.6, 8, 6, 4
 REQUEST_WORDS = 3  # "turn on", "play the" and "tell me" are begun
 
 # --- during a reply: is it an interruption? ---------------------------------------------------------------
@@ -50,7 +50,7 @@ def is_echo(text: str, spoken: str, letters: float | None = None) -> bool:
         return False
     if len(heard) <= 2 and any(word in phrases.COMMANDS for word in heard):
         return len(heard) == 2 and said[:2] == heard  # "hello there" may be ours, "stop" never is
-    if letters is not None and _letters_alike(heard, said) >= (letters if len("".join(heard)) >= LEAST_LETTERS else FEW_LETTERS):
+    if letters is not None and len(heard) <= MOST_WORDS and _letters_alike(heard, said) >= letters:
         return True
     alike = [[_alike(x, y) for x in heard] for y in said]
     for row, word in zip(alike, said, strict=True):
@@ -64,7 +64,7 @@ def is_echo(text: str, spoken: str, letters: float | None = None) -> bool:
 def _letters_alike(heard: Sequence[str], said: Sequence[str]) -> float:
     """Share of letters that agree with the most similar stretch of what was said; 0 for too few to tell. As fuzzywuzzy's partial ratio."""
     few, many = "".join(heard), "".join(said)
-    if len(few) <= LEAST_LETTERS // 2:
+    if len(few) < LEAST_LETTERS:
         return 0.0
     blocks = SequenceMatcher(None, few, many, autojunk=False).get_matching_blocks()
     starts = {max(0, block.b - block.a) for block in blocks}
