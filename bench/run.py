@@ -3,7 +3,7 @@
     python bench/run.py                                       # everything but the mechanisms, for this checkout
     python bench/run.py --before ../old                       # the same for an older checkout too, side by side
     python bench/run.py --only voice,barge-in --callers 1,8 -- --llm-model smollm2
-    python bench/run.py --only mechanisms                     # one caller, with each mechanism switched off
+    python bench/run.py --only mechanisms                     # what shows each mechanism, with it switched off
 
 What follows `--` goes to the servers. Results are written to bench/out/ after each part; bench/README.md has the method.
 """
@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import accuracy, barge_in, common, disturb, reading, reference, table, turns  # noqa: E402
-from bench.common import ROOT, BenchError, say, server  # noqa: E402
+from bench.common import ROOT, BenchError, Server, say, server  # noqa: E402
 from bench.without import MECHANISMS  # noqa: E402
 
 COMPARISON = ("--asr-model=whisper-tiny.en", "--llm-model=smollm2", "--tts-engine=piper")
@@ -91,15 +91,24 @@ class Bench:
         return str(parser.parse_known_args(list(self._flags))[0].asr_model)
 
     def _mechanisms(self, code: Path) -> dict[str, Any]:
-        """One caller with each mechanism switched off, and twice with everything: what chance alone changes."""
+        """What shows each mechanism, with it switched off, and twice with everything: what chance alone changes."""
         if code != ROOT:
             raise BenchError("only this checkout can switch its mechanisms off")
+        shown: dict[str, Callable[[Server], dict[str, Any]]] = {
+            "one caller": lambda running: asyncio.run(turns.measure(running, {1: turns.TURNS[1]}, self._every))["1"],
+            "eight callers": lambda running: asyncio.run(turns.measure(running, {8: turns.TURNS[8]}, 1))["8"],
+            "cut-off": lambda running: asyncio.run(reading.measure(running, self._every, everything=False)),
+            "killed": lambda running: asyncio.run(disturb.measure(running, self._every)),
+        }
         found: dict[str, Any] = {}
-        for name in ("", *self._without, ""):
-            title = f"without {name}: {MECHANISMS[name].what}" if name else "with everything" + (", again" if found else "")
-            say(title)
-            with server(code, self._flags, without=name) as running:
-                found[title] = asyncio.run(turns.measure(running, {1: turns.TURNS[1]}, self._every))["1"]
+        for by, measure in shown.items():
+            names = [name for name in self._without if MECHANISMS[name].shown_by == by]
+            for name in ("", *names, *([""] if "caller" in by else [])) if names else ():
+                title = f"without {name}: {MECHANISMS[name].what}" if name else "with everything"
+                title += ", again" if f"{by}: {title}" in found else ""
+                say(f"{by}, {title}")
+                with server(code, self._flags, without=name) as running:
+                    found[f"{by}: {title}"] = measure(running)
         return {"mechanisms": found}
 
     def _read_back(self, code: Path) -> dict[str, Any]:

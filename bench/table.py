@@ -142,15 +142,17 @@ def waterfall(stages: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def mechanisms(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """One caller with each mechanism switched off: `found` is title to summary, the first with everything on."""
-    base = next(iter(found.values()))["first sound"]
-    head = ["one caller, first sound heard", "median", "p95", "median against everything", "from a guess", "without a figure"]
-    lines = []
-    for title, of in found.items():
-        sound = of["first sound"]
-        if sound["n"] and base["n"]:
-            lines.append([title, f"{sound['p50']:.0f} ms", f"{sound['p95']:.0f} ms", f"{sound['p50'] - base['p50']:+.0f} ms",
-                          f"{of['reused']} of {sound['n']}", str(len(of["failures"]))])
+    """What shows each mechanism, with it switched off. `found`: "part: title" to what the part gave; of each part, everything is on first."""
+    head = ["part", "case", "figure", "median against everything"]
+    lines, base = [], {}
+    for name, of in found.items():
+        part, _, title = name.partition(": ")
+        sound = of.get("first sound", {"n": 0})
+        if sound["n"]:
+            base.setdefault(part, sound["p50"])
+            figure = f"{sound['p50']:.0f} / {sound['p95']:.0f} ms, {of['reused']} of {sound['n']} from a guess"
+            lines.append([part, title, figure, f"{sound['p50'] - base[part]:+.0f} ms"])
         else:
-            lines.append([title, NOTHING, NOTHING, NOTHING, NOTHING, str(len(of["failures"]))])
+            rate = of.get("killed") or of.get("cut off") or {"count": 0, "n": 0}
+            lines.append([part, title, f"{rate['count']} of {rate['n']}" if rate["n"] else NOTHING, NOTHING])
     return markdown([head, *lines])

@@ -26,29 +26,58 @@ def _nothing(*_: object) -> list[object]:
     return []
 
 
+def _plain(*_: object) -> object:
+    from fusion.core.witness import Ending
+
+    return Ending.PLAIN
+
+
 @dataclass(frozen=True)
 class Mechanism:
-    """`what` is the case without it. `values`: "module:name" or "module:Class.name" to what stands there instead."""
+    """`what` is the case without it. `values`: "module:name" or "module:Class.name" to what stands there instead.
+
+    `shown_by`: the part of the bench that shows it: "one caller", "eight callers", "cut-off" or "killed".
+    """
 
     what: str
+    shown_by: str = "one caller"
     values: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 MECHANISMS = {
     "early-words": Mechanism("the words are asked for when the pause is certain, not at the first silence",
-                             {"fusion.core.floor:EARLY": NEVER}),
-    "early-guesses": Mechanism("no answer is begun while the person still speaks", {"fusion.core.guesses:EARLY_GUESSES": 0}),
+                             values={"fusion.core.floor:EARLY": NEVER}),
+    "early-guesses": Mechanism("no answer is begun while the person still speaks", values={"fusion.core.guesses:EARLY_GUESSES": 0}),
     "guesses": Mechanism("no answer is begun before the turn is over",
-                         {"fusion.core.guesses:EARLY_GUESSES": 0, "fusion.core.guesses:GUESSES": 0}),
-    "prepare": Mechanism("the model reads the dialogue so far only with the question",
-                         {"fusion.core.conversation:Conversation.opened": _nothing}),
+                         values={"fusion.core.guesses:EARLY_GUESSES": 0, "fusion.core.guesses:GUESSES": 0}),
+    "prepare": Mechanism("the model reads the dialogue only when it answers",
+                         values={"fusion.engines.llama_cpp:LlamaCpp.prepare": _nothing}),
+    "second-recognizer": Mechanism("partial transcripts and last words share one copy of the recognizer",
+                                   values={"fusion.engines.faster_whisper:COPIED_BYTES": 0}),
     "short-context": Mechanism("the recognizer always reads 30 s", environment={"ASR_OPTION": "min_context_s=30"}),
-    "end-of-turn-model": Mechanism("silence and words alone end a turn", environment={"TURN_ENGINE": "none"}),
-    "first-clause": Mechanism("the voice waits for a whole sentence",
-                              {**{f"fusion.core.text:{name}": NEVER for name in ("CLAUSE_WORDS", "PHRASE_WORDS", "FIRST_PATIENCE")},
-                               "fusion.core.phrases:OPENERS": frozenset()}),
-    "one-decode-thread": Mechanism("the language model decodes with two threads", environment={"LLM_OPTION": "decode_threads=2"}),
+    "no-spinning": Mechanism("the language model's threads spin while they wait, as libgomp does by default",
+                             values={"fusion.engines.llama_cpp:SPIN": "30000000000"}),
+    "first-clause": Mechanism(
+        "the voice waits for a whole sentence",
+        values={**{f"fusion.core.text:{name}": NEVER for name in ("CLAUSE_WORDS", "PHRASE_WORDS", "FIRST_PATIENCE")},
+                "fusion.core.phrases:OPENERS": frozenset()}),
+    "two-decode-threads": Mechanism("the language model decodes with one thread", environment={"LLM_OPTION": "decode_threads=1"}),
+    "beginnings-first": Mechanism("all answers are written at the same time", "eight callers",
+                                  values={"fusion.engines.llama_pace:Writing.must_wait": False}),
+    "warm-slots": Mechanism("each caller's first words wait for the instructions to be read", "eight callers",
+                            values={"fusion.engines.llama_cpp:LlamaCpp.warm": _nothing}),
+    "hearing-first": Mechanism("the language model runs at the same priority as the recognizer", "eight callers",
+                               values={"llm_service:NICE": 0}),
+    "overload": Mechanism("nobody gets less when many talk", "eight callers", values={"fusion.core.load:TOP": 0}),
+    "end-of-turn-model": Mechanism("silence and words alone end a turn", "cut-off", environment={"TURN_ENGINE": "none"}),
+    "words-as-witness": Mechanism("the end-of-turn model and silence alone end a turn", "cut-off",
+                                  values={"fusion.core.patience:ending": _plain}),
+    "story": Mechanism("nobody is given longer pauses than others", "cut-off", values={"fusion.core.patience:NARRATED": 0}),
+    "echo-guard": Mechanism("each sound over the answer stops it", "killed",
+                            values={"fusion.core.doubt:GUARDED_REPLIES": 0, "fusion.core.doubt:STOPS": NEVER}),
+    "backchannels": Mechanism("each word over the answer takes the turn", "killed",
+                              values={"fusion.core.doubt:is_backchannel": lambda text: False}),
 }
 
 

@@ -297,6 +297,16 @@ def test_what_a_mechanism_switches_off_exists(name):
     assert all(hasattr(Settings(), variable.lower()) for variable in mechanism.environment)
 
 
+def test_what_mechanisms_change_is_told_against_everything():
+    def sound(ms):
+        return {"first sound": {"p50": ms, "p95": 2 * ms, "n": 4}, "reused": 3, "failures": []}
+
+    shown = table.mechanisms({"one caller: with everything": sound(500), "one caller: without guesses: none": sound(700),
+                              "killed: with everything": {"killed": {"count": 0, "n": 9}},
+                              "killed: without a guard": {"killed": {"count": 5, "n": 9}}})
+    assert "700 / 1400 ms, 3 of 4 from a guess" in shown and "+200 ms" in shown and "5 of 9" in shown and shown.count("\n") == 5
+
+
 def test_a_name_that_is_gone_is_an_error():
     with pytest.raises(AttributeError):
         without.place_of("fusion.core.endpoint:NO_SUCH_NAME")
