@@ -142,7 +142,7 @@ def waterfall(stages: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def mechanisms(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """What shows each mechanism, with it switched off. `found`: "part: title" to what the part gave; of each part, everything is on first."""
+    """What shows each mechanism, with it switched off. `found`: "part: title" to what that gave; in each part everything is on first."""
     head = ["part", "case", "figure", "median against everything"]
     lines, base = [], {}
     for name, of in found.items():
