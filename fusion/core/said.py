@@ -7,6 +7,7 @@ from fusion.core.guesses import Guesses
 
 LONG_S = 5.0  # of speech: nobody asks or orders for so long, so it is being told something
 
+
 class Said:
     """Positions are samples of the call's audio."""
 
