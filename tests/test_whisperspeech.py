@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fusion.engines import EngineError, load
+from fusion.engines.hibari import LEAD_S
 from fusion.engines.whisperspeech import S2A, T2S, short_pieces
 
 PIPELINE = "whisperspeech.pipeline.Pipeline"
@@ -130,7 +131,7 @@ def test_silence_around_the_sound_is_cut(voice, engine, gpu):
 
     parts = [np.zeros(24_000), np.ones(24_000) / 2, np.zeros(24_000)]
     gpu.on(DECODE)(lambda vocoder, atoks: torch.tensor(np.concatenate(parts)[None].astype(np.float32)).cuda())
-    assert sum(map(len, spoken(engine, "Hello."))) == 24_000 + int(24_000 * (0.02 + 0.25))
+    assert sum(map(len, spoken(engine, "Hello."))) == 24_000 + int(24_000 * (LEAD_S + 0.25))
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "...", "?! --", "“”"])

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import constants
 
 from fusion.engines import EngineError, load
-from fusion.engines.hibari import trimmed
+from fusion.engines.hibari import LEAD_S, trimmed
 
 CUDA_FREE = {"device": "cpu", "torch_compile": False}
 
@@ -73,7 +73,7 @@ def test_the_engine_says_what_the_package_says(engine):
     theirs = compared(lambda: pipe.generate(text, lang="en", cps=15.0))
     ours = compared(lambda: engine._say(pipe, text, speaker, 15.0, lambda: None))
     assert theirs.dtype == torch.float32 and theirs.shape[0] == 1 and theirs.shape[1] % 320 == 0 and theirs.is_inference()
-    assert np.array_equal(ours, trimmed(np.clip(theirs[0].cpu().numpy(), -1, 1), 0.02, 0.25, 24_000))
+    assert np.array_equal(ours, trimmed(np.clip(theirs[0].cpu().numpy(), -1, 1), LEAD_S, 0.25, 24_000))
 
 
 def test_75_acoustic_tokens_and_24000_samples_are_a_second(engine):
