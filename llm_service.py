@@ -157,7 +157,7 @@ class Service:
         self.waste, self._told = Waste(), Waste().metrics()
         self.thinker = Thinker(settings, outbox.put)
         threads = self.thinker.active.parallel
-        self.worker: Worker[Generate | Prepare] = Worker("llm", self._work, threads, together=True)
+        self.worker: Worker[Generate | Prepare] = Worker("llm", self._work, threads)
 
     def handle(self, message: Any) -> None:
         if isinstance(message, (Generate, Cancel)):

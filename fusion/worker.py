@@ -23,14 +23,10 @@ log = logging.getLogger("worker")
 
 
 class Worker(Generic[Job]):
-    """`threads` engine threads around one mailbox.
+    """`threads` engine threads around one mailbox. The jobs of one call run one after the other."""
 
-    `together` lets several jobs of one call run at once (replies of a batching server, where only the
-    newest matters); otherwise the jobs of a call run one after the other.
-    """
-
-    def __init__(self, name: str, work: Callable[[Ticket, Job], None], threads: int = 1, *, together: bool = False) -> None:
-        self._work, self._together = work, together
+    def __init__(self, name: str, work: Callable[[Ticket, Job], None], threads: int = 1) -> None:
+        self._work = work
         self._mailbox: Mailbox[Job] = Mailbox()
         self._changed = threading.Condition()
         self._stopping = False
@@ -77,7 +73,6 @@ class Worker(Generic[Job]):
 
     def more(self, most: int) -> list[tuple[Ticket, Job]]:
         """For `work` that can do several jobs at once: up to `most` that wait, of other calls, to be done with the one at hand."""
-        assert not self._together
         with self._changed:
             taken = [job for job in (self._mailbox.take() for _ in range(most)) if job is not None]
             self._more.setdefault(threading.get_ident(), []).extend(ticket.call for ticket, _ in taken)
@@ -105,8 +100,6 @@ class Worker(Generic[Job]):
                         self._changed.wait(timeout=1.0)
                     continue
                 self._since[ident] = time.monotonic()
-                if self._together:
-                    self._mailbox.done(taken[0].call)
             try:
                 self._work(*taken)
             except BaseException:
@@ -115,6 +108,6 @@ class Worker(Generic[Job]):
                 os._exit(70)
             with self._changed:
                 self._since.pop(ident, None)
-                for call in () if self._together else (taken[0].call, *self._more.pop(ident, ())):
+                for call in (taken[0].call, *self._more.pop(ident, ())):
                     self._mailbox.done(call)
                 self._changed.notify_all()

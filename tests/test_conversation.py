@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from fusion.core.conversation import APOLOGY, DOUBT_WAIT_S, FILLER_S, OVERLAP, REPLY_WAIT_S, THINKING_S, WORDS_WAIT_S, Conversation, State
+from fusion.core.conversation import (
+    APOLOGY,
+    COVERED,
+    DOUBT_WAIT_S,
+    FILLER_S,
+    OVERLAP,
+    REPLY_WAIT_S,
+    THINKING_S,
+    WORDS_WAIT_S,
+    Conversation,
+    State,
+)
+from fusion.core.doubt import ECHO_LAG_S
 from fusion.core.endpoint import TAIL
 from fusion.core.guesses import EARLY_GUESSES, GUESSES
 from fusion.core.playout import FILLER
@@ -172,6 +184,31 @@ def test_words_that_were_known_before_the_pause_are_guessed_at_once():
     assert kinds(talk.c.speech_stopped(3 * SECOND, 3.0, 3.2)) == [Generate]
 
 
+def test_when_the_sound_stops_the_words_that_are_known_are_guessed_if_they_cover_it():
+    """The recognizer is asked for the last words at that moment, and mostly finds the same."""
+    for stopped, guessed in ((2 * SECOND + COVERED, [Generate]), (2 * SECOND + COVERED + 1, [])):
+        talk = listening("I like green tea.")
+        assert kinds(talk.c.falls_silent(stopped, 2.4)) == guessed
+        talk.c.speech_stopped(stopped, 2.3, 2.5)
+        assert kinds(talk.c.heard_words("I like green tea", 3 * SECOND, 2.6)) == ([] if guessed else [Generate])
+    talk = listening("I like green tea.")
+    talk.c.falls_silent(2 * SECOND, 2.1)
+    talk.c.speech_stopped(2 * SECOND, 2.0, 2.2)
+    assert kinds(talk.c.heard_words("I like green trees", 3 * SECOND, 2.3)) == [Cancel, Generate]
+
+
+@pytest.mark.parametrize("text", ["What is the", ""])
+def test_words_that_ask_for_more_are_not_guessed_when_the_sound_stops(text):
+    assert listening(text).c.falls_silent(2 * SECOND, 2.1) == []
+
+
+def test_once_the_sound_has_stopped_nothing_is_read_that_the_answer_would_wait_for():
+    talk = listening()
+    assert kinds(talk.c.heard_words("What is the", 2 * SECOND, 2.1)) == [Prepare]
+    assert talk.c.heard_words("What is the matter with", 3 * SECOND, 3.1, ending=True) == []
+    assert kinds(talk.c.heard_words("I like green tea", 4 * SECOND, 4.1, ending=True)) == [Generate]
+
+
 def test_older_words_than_those_known_change_nothing():
     talk = listening("I like green")
     assert talk.c.heard_words("I lie", 2 * SECOND, 2.2) == [] and talk.c.heard_words("I", SECOND, 2.2) == []
@@ -208,9 +245,10 @@ def test_no_more_guesses_than_allowed_and_none_in_long_turns():
     talk = Talk()
     talk.user("one")
     for n in range(10):
-        talk.c.speech_started((3 + 2 * n) * SECOND, 1.0)
-        talk.c.speech_stopped((4 + 2 * n) * SECOND, 1.0, 1.0)
-        talk.c.heard_words("one " + "more " * (n + 1), (5 + 2 * n) * SECOND, 1.0)
+        at = 3 * SECOND + n * SECOND // 2
+        talk.c.speech_started(at, 1.0)
+        talk.c.speech_stopped(at + SECOND // 10, 1.0, 1.0)
+        talk.c.heard_words("one " + "more " * (n + 1), at + SECOND // 4, 1.0)
     assert talk.c.counts.guesses == GUESSES and talk.c.telling >= 10
     talk = Talk()
     assert of(talk.user("a long speech", 1.0, 12.0), Generate) == []
@@ -625,3 +663,88 @@ def test_latency_counts_from_the_end_of_speech():
     (latency,) = of(talk.c.spoken(Spoken(talk.c.reply.ticket, 0, 0.0, 1.0), 11.0), Latency)
     assert latency == Latency(1, *map(pytest.approx, (0.2, 0.4, 0.5, 0.65, 0.8, 1.0)), True)
     assert of(talk.c.spoken(Spoken(talk.c.reply.ticket, 0, 0.5, 1.0), 11.5), Latency) == []  # once a turn
+
+
+# --- words that may have been an echo -----------------------------------------------------------------------
+
+
+def put_off(text="Bye, sir"):
+    """An answer whose sound was stopped by something short right after its beginning, and goes on."""
+    talk = Talk()
+    talk.user("how do bicycles stay upright")
+    talk.c.turn_ended(True, talk.now)
+    talk.answer("Bicycles stay upright by balance.", last=False)
+    talk.now = 10.0
+    talk.c.spoken(Spoken(talk.c.reply.ticket, 0, 0.0, 3.0), talk.now)
+    assert Hold in kinds(talk.c.speech_started(10 * SECOND, 10.4))
+    talk.c.speech_stopped(int(10.4 * SECOND), 10.6, 10.8)
+    talk.now = 11.0
+    assert kinds(talk.c.heard_words(text, 11 * SECOND, talk.now)) == [StopHearing, Resume]
+    return talk
+
+
+def test_words_that_may_have_been_an_echo_count_if_nothing_comes_back_with_the_sound():
+    talk = put_off()
+    assert talk.c.wake(11.0 + ECHO_LAG_S - 0.01) == [] and talk.c.wake_at == 11.0 + ECHO_LAG_S
+    out = talk.c.wake(11.0 + ECHO_LAG_S)
+    assert kinds(out) == [Cancel, Interrupted, HeardYou, UserSaid, Generate, Commit] and of(out, UserSaid)[0].text == "Bye, sir"
+    assert talk.c.state is State.BOT and talk.c.counts.interruptions == 1
+
+
+def test_they_are_forgotten_if_the_same_comes_back_with_the_sound():
+    talk = put_off()
+    assert Hold not in kinds(talk.c.speech_started(int(11.3 * SECOND), 11.4))
+    talk.c.wake(12.0)
+    talk.c.speech_stopped(13 * SECOND, 13.0, 13.2)
+    assert kinds(talk.c.heard_words("bikes stay up right by ballads", 14 * SECOND, 13.3)) == [StopHearing]
+    talk.played()
+    assert kinds(talk.answer("", last=True)) == [BotSaid] and talk.c.counts.interruptions == 0
+
+
+def test_a_yeah_that_begins_with_the_sound_says_nothing_about_the_words_before_it():
+    talk = put_off("my brother")
+    talk.c.speech_started(int(11.3 * SECOND), 11.4)
+    talk.c.speech_stopped(int(11.6 * SECOND), 11.6, 11.8)
+    out = talk.c.heard_words("yeah", 12 * SECOND, 11.9)
+    assert [said.text for said in of(out, UserSaid)] == ["my brother"] and Generate in kinds(out)
+
+
+def test_they_are_told_first_if_what_comes_after_them_is_no_echo_either():
+    talk = put_off("my brother")
+    talk.c.speech_started(int(11.3 * SECOND), 11.4)
+    talk.c.speech_stopped(13 * SECOND, 13.0, 13.2)
+    out = talk.c.heard_words("has never learned it", 14 * SECOND, 13.3)
+    assert [said.text for said in of(out, UserSaid)] == ["my brother"]
+    assert of(out, Generate)[0].lines[-1].text.endswith("my brother has never learned it")
+
+
+@pytest.mark.parametrize(("so_far", "told"), [("and then they", ["my brother"]), ("bicycles stay", [])])
+def test_they_are_told_if_the_answer_ends_under_what_comes_after_them_unless_that_is_ours(so_far, told):
+    talk = put_off("my brother")
+    talk.c.speech_started(int(11.3 * SECOND), 11.4)
+    talk.c.heard_words(so_far, 12 * SECOND, 12.0)
+    talk.c.sentence(Sentence(talk.c.reply.ticket, 1, "", True), 12.0)
+    out = talk.c.spoken(Spoken(talk.c.reply.ticket, 1, 3.0, 3.0, True), 12.1)
+    assert [said.text for said in of(out, UserSaid)] == told and talk.c.state is State.USER
+
+
+def test_they_are_a_turn_when_the_answer_ends_meanwhile():
+    talk = put_off()
+    talk.c.sentence(Sentence(talk.c.reply.ticket, 1, "", True), 11.1)
+    out = talk.c.spoken(Spoken(talk.c.reply.ticket, 1, 3.0, 3.0, True), 11.2)
+    assert of(out, UserSaid)[0].text == "Bye, sir" and Generate in kinds(out)
+
+
+@pytest.mark.parametrize("other", ["typed", "interrupt"])
+def test_whatever_ends_the_answer_ends_the_wait_for_them(other):
+    talk = put_off()
+    talk.c.typed("hello", 11.1) if other == "typed" else talk.c.interrupt(11.1)
+    assert UserSaid not in kinds(talk.c.wake(11.0 + ECHO_LAG_S))
+
+
+def test_who_says_stop_is_not_put_off():
+    talk = Talk().in_bot("Hello there.")
+    talk.c.reply.sounded_at = 10.0
+    talk.c.speech_started(10 * SECOND, 10.2)
+    talk.c.speech_stopped(11 * SECOND, 10.5, 10.7)
+    assert Interrupted in kinds(talk.c.heard_words("stop", 12 * SECOND, 10.8))

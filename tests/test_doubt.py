@@ -118,6 +118,33 @@ def test_what_begins_right_after_our_first_sound_is_heard_to_its_end_and_need_on
     assert verdict(later, "but I", sounding=True) is Verdict.YIELD and verdict(later, "but all of France is pay") is Verdict.YIELD
 
 
+def test_what_begins_with_our_sound_again_is_judged_as_a_whole():
+    """Of its first words recognizers make "But a lot of France is Paris."; what is over it counts as soon as words are ours."""
+    doubt, reply = Doubt(), answer("The capital of France is Paris, which is a large old city.")
+    reply.sounded_at = 10.0
+    doubt.begins(reply, 10.4)
+    doubt.resumes(12.0)
+    assert not doubt.begins(reply, 12.4)
+    assert verdict(doubt, "But a lot of friends", sounding=True) is Verdict.WAIT
+    assert verdict(doubt, "I have seven more things to say to you about that now", sounding=True) is Verdict.YIELD
+    assert verdict(doubt, "the capital of France", sounding=True) is Verdict.SKIP
+    assert verdict(doubt, "I have seven things", sounding=True) is Verdict.YIELD
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("Bye, sir", Verdict.PUT_OFF), ("a bicep", Verdict.PUT_OFF), ("no thanks", Verdict.YIELD), ("and then they all went", Verdict.YIELD),
+    ("the train", Verdict.RESUME),
+])
+def test_a_few_words_where_echoes_begin_are_put_off_once(text, found):
+    doubt, reply = Doubt(), answer()
+    reply.sounded_at = 10.0
+    doubt.begins(reply, 10.4)
+    assert verdict(doubt, text) is found
+    later = Doubt()
+    later.begins(reply, 12.0)
+    assert verdict(later, text) is not Verdict.PUT_OFF
+
+
 @pytest.mark.parametrize(("wait_s", "echo"), [(ECHO_LAG_S - 0.1, True), (ECHO_LAG_S + 0.5, False)])
 def test_what_begins_each_time_that_our_sound_does_is_an_echo_whatever_its_words(wait_s, echo):
     doubt, reply = Doubt(), answer()

@@ -219,6 +219,22 @@ def test_a_slot_is_waited_for_only_where_it_pays():
     assert slots.take((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
 
 
+def test_a_slot_that_nobody_listens_to_any_more_is_waited_for():
+    slots, asked = Slots(3, 1000), (("system", "kind"), ("user", "what is"))
+    running = slots.take(asked, 10, 0.0)
+    longer = (*asked[:1], ("user", "what is rain"))
+    other = slots.take(longer, 10, waited_s=0.1)
+    assert other is not None and other is not running
+    slots.release(other)
+    slots.leave(other)
+    slots.release(running)
+    again = slots.take(longer, 10, 0.0)
+    slots.leave(again)
+    assert slots.take((*asked[:1], ("user", "what is rain like")), 10, waited_s=0.1) is None
+    slots.release(again)
+    assert slots.take((*asked[:1], ("user", "what is rain like")), 10, waited_s=0.1) is again and not again.left
+
+
 def test_what_a_slot_holds_but_for_a_few_words_is_known():
     slots, asked = Slots(2, 1000), (("system", "kind"), ("user", "what is the time"))
     assert not slots.known(asked)

@@ -1,4 +1,4 @@
-"""The engine loop: order, staleness, several jobs of a call together, and signs of life."""
+"""The engine loop: order, staleness, and signs of life."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def ticket(turn: int, call: str = "a") -> Ticket:
 class Bench:
     """A worker whose jobs wait until they are told to go on."""
 
-    def __init__(self, threads: int = 1, *, together: bool = False) -> None:
+    def __init__(self, threads: int = 1) -> None:
         self.done: list[str] = []
         self.started = threading.Semaphore(0)
         self.gates: dict[str, threading.Event] = defaultdict(threading.Event)
         self.finished = threading.Semaphore(0)
-        self.worker: Worker[str] = Worker("test", self._work, threads, together=together)
+        self.worker: Worker[str] = Worker("test", self._work, threads)
         self.worker.start()
 
     def _work(self, ticket: Ticket, job: str) -> None:
@@ -49,18 +49,6 @@ def test_jobs_of_one_call_run_in_order_and_stale_ones_never():
     bench.go("first", "second", "third")
     bench.wait(bench.finished, 2)
     assert bench.done == ["first (stale)", "third"]
-    bench.worker.stop()
-
-
-def test_together_lets_a_newer_job_start_beside_a_stale_one():
-    bench = Bench(2, together=True)
-    bench.worker.put(ticket(1), "old")
-    bench.wait(bench.started)
-    bench.worker.put(ticket(2), "new")
-    bench.wait(bench.started)
-    bench.go("old", "new")
-    bench.wait(bench.finished, 2)
-    assert sorted(bench.done) == ["new", "old (stale)"]
     bench.worker.stop()
 
 

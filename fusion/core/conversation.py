@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from fusion.core.doubt import OVERLAP, Doubt, Verdict
+from fusion.core.doubt import ECHO_LAG_S, OVERLAP, Doubt, Verdict
 from fusion.core.memory import Memory
 from fusion.core.said import Said
 from fusion.core.text import same_words, words
@@ -61,6 +61,7 @@ WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
 THINKING_S = 0.3  # after the turn is over, when there is no sound yet
+COVERED = int(0.3 * 16000)  # samples at the end of the sound without a word of their own: less than most words last
 CUT_OFF_S = 1.0  # who takes the turn back so soon after the first sound had not finished
 FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
 APOLOGY = "Sorry, something went wrong. Please try again."
@@ -94,10 +95,12 @@ class Conversation:
         self._doubt = Doubt(filler)
         self._marks = Marks(0.0, 0.0, 0.0)
         self._said = self._answered = Said()  # in this turn; in the one that is being answered
+        self._put_off: Said | None = None  # words that may have been an echo, until this is known
+        self._put_off_until: float | None = None
 
     @property
     def wake_at(self) -> float | None:
-        due = [at for at in (self._deadline, self._thinking_at) if at is not None]
+        due = [at for at in (self._deadline, self._thinking_at, self._put_off_until) if at is not None]
         return min(due) if due else None
 
     def opened(self) -> list[Command]:
@@ -117,7 +120,7 @@ class Conversation:
             return []
         if self.state is State.BOT and self.reply:
             self.state, self._said = State.DOUBT, Said(at)
-            self._deadline, self._thinking_at = now + DOUBT_WAIT_S, None
+            self._deadline, self._thinking_at, self._put_off_until = now + DOUBT_WAIT_S, None, None
             held = self._doubt.begins(self.reply, now)
             return [StartHearing(at), *([Hold(self.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
@@ -135,6 +138,12 @@ class Conversation:
             self._deadline = now + DOUBT_WAIT_S
             return self._judge_doubt(now) if self._said.known else []  # else its words are on their way
         return []
+
+    def falls_silent(self, at: int, now: float) -> list[Command]:
+        """The sound may have stopped at sample `at`, and its last words have been asked for: perhaps those that are known are all."""
+        if self.state is not State.USER or not self.early_guesses or at - self._said.heard_to > COVERED:
+            return []
+        return self._guess(now)
 
     def turn_ended(self, sure: bool, now: float, *, by_hand: bool = False) -> list[Command]:
         """The endpoint's verdict, or the caller's own (`by_hand`, the only one that counts in manual mode)."""
@@ -160,8 +169,11 @@ class Conversation:
         """Signs that the user tells a story: how often this turn went on after a pause, and its length."""
         return self._said.telling
 
-    def heard_words(self, text: str, upto: int, now: float, *, doubtful: bool = False) -> list[Command]:
-        """The recognizer's words for the audio from StartHearing up to sample `upto`; `doubtful`: it may have been a noise."""
+    def heard_words(self, text: str, upto: int, now: float, *, doubtful: bool = False, ending: bool = False) -> list[Command]:
+        """The recognizer's words for the audio from StartHearing up to sample `upto`.
+
+        `doubtful`: it may have been a noise; `ending`: the sound may just have stopped, and its last words are on their way.
+        """
         before, doubt = self._said.text, self.state is State.DOUBT
         if doubt and doubtful and self.reply and self.reply.played:  # else there is nothing that a noise could spoil
             text = ""
@@ -170,7 +182,7 @@ class Conversation:
         if doubt:
             return self._judge_doubt(now)
         if not self._said.known:
-            return [*self._drop_wrong_guess(), *self._early_guess(before, now)]
+            return [*self._drop_wrong_guess(), *self._early_guess(before, ending, now)]
         return self._know(now)
 
     # --- what the client asks -----------------------------------------------------------------------------
@@ -244,6 +256,8 @@ class Conversation:
         if self._thinking_at is not None and now >= self._thinking_at:
             self._thinking_at = None
             return [Thinking(self.turn)] if self.state is State.BOT else []
+        if self._put_off_until is not None and now >= self._put_off_until:
+            return self._take_up(now)
         if self._deadline is None or now < self._deadline:
             return []
         self._deadline = None
@@ -282,13 +296,15 @@ class Conversation:
             return commands
         return [*commands, *self._generate_guess(now)]
 
-    def _early_guess(self, before: str, now: float) -> list[Command]:
+    def _early_guess(self, before: str, ending: bool, now: float) -> list[Command]:
         """While somebody speaks: begin the answer, or at least let the model read what was said so far."""
         said = self._said
         if self.reply or not (self.early_guesses and words(said.text) and self._may_guess()):
             return []
         if said.guesses.while_speaking(said.text, before, said.speech_s(), self.language):
             return self._generate_guess(now)
+        if ending:
+            return self._guess(now)
         return [Prepare(self.ticket, self.memory.prompt(self.instructions, said.text))]
 
     def _may_guess(self) -> bool:
@@ -366,9 +382,15 @@ class Conversation:
         if verdict is Verdict.YIELD:
             return self._yield(now)
         if verdict is Verdict.RESUME:
+            if self._put_off and not self._doubt.comes_again(self._said):
+                return [StopHearing(), *self._take_up(now)]
+            self._put_off = None
+            return self._resume(now)
+        if verdict is Verdict.PUT_OFF:
+            self._put_off, self._put_off_until = self._said, now + ECHO_LAG_S
             return self._resume(now)
         if verdict is Verdict.SKIP:
-            self._said = self._said.from_here(OVERLAP)
+            self._said, self._put_off = self._said.from_here(OVERLAP), None
             return [StartHearing(self._said.began)]
         if too_late:
             self._deadline = now + DOUBT_WAIT_S
@@ -391,9 +413,25 @@ class Conversation:
             self.counts.interruptions += 1
         else:
             self.counts.merged_turns += 1
-        commands = self._abandon_reply()
+        earlier, commands = self._put_off, self._abandon_reply()
+        commands += self._said_before(earlier)
         self._said = self._said.as_new_turn(self._answered.pauses + 1 if heard_s < CUT_OFF_S else 0)
         return [*commands, *self._go_on(now)]
+
+    def _said_before(self, earlier: Said | None) -> list[Command]:
+        """What was put off belongs to what is being said."""
+        if earlier is None:
+            return []
+        self.memory.user(earlier.text)
+        self.turn, self.revision = self.turn + 1, 0
+        return [UserSaid(self.turn - 1, earlier.text)]
+
+    def _take_up(self, now: float) -> list[Command]:
+        """What was put off was no echo: it is a turn."""
+        assert self._put_off is not None
+        self._said = self._put_off
+        self.counts.interruptions += 1
+        return [*self._abandon_reply(), *self._finish_with(self._said.text, now)]
 
     def _go_on(self, now: float) -> list[Command]:
         """What was heard in doubt is the user's turn."""
@@ -404,6 +442,7 @@ class Conversation:
     def _abandon_reply(self) -> list[Command]:
         """Cancel whatever answer is in flight; memory keeps exactly what was heard of it."""
         reply, self.reply, self._thinking_at = self.reply, None, None
+        self._put_off = self._put_off_until = None
         if reply is None:
             return []
         if not reply.committed:
@@ -423,8 +462,12 @@ class Conversation:
             self.memory.assistant(reply.text() if reply.played else "")
             self._doubt.played(reply, now)
         self.turn, self.revision = self.turn + 1, 0
+        earlier, self._put_off, self._put_off_until = self._put_off, None, None
         if self.state is State.DOUBT:
-            return self._go_on(now)
+            return [*self._said_before(None if self._doubt.came_back(self._said.text) else earlier), *self._go_on(now)]
+        if earlier:
+            self._said = earlier
+            return self._finish_with(earlier.text, now)
         self._rest()
         return []
 
@@ -446,4 +489,4 @@ class Conversation:
 
     def _rest(self) -> None:
         self.state, self._deadline, self._thinking_at, self.reply = State.IDLE, None, None, None
-        self._said = Said()
+        self._said, self._put_off, self._put_off_until = Said(), None, None

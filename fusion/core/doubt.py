@@ -7,7 +7,8 @@ as long as a partial transcript, not as long as the detector.
 
 An echo begins right after our own sound does, where people hardly ever do, and never twice. What begins there is heard to its end, in
 silence, and need not be like our words but only sound like them: of an echo that was cut, recognizers make "but all of France is
-pay".
+pay". If that leaves a few words that are not like ours, the sound itself is asked: it goes on, and what was no echo does not
+begin again with it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ STOPS = 2  # of one answer, after which it goes on for whatever is no words: an 
 _BEGUN = frozenset(words(known)[:count] for known in phrases.BACKCHANNELS for count in range(1, len(words(known))))
 OVERLAP = RATE // 4  # samples that are heard again when an echo is left behind: a word may have begun in them
 ECHO_LAG_S = 0.6  # from our first sound to the detection of its echo: the way there and back, and the detector
+ECHO_WORDS = 7  # of what began with our sound, until which it is heard on: the first ones are the most misheard
+CUT_WORDS = 3  # at most, that recognizers make of an echo whose sound was stopped at once
+ECHO_LASTS_S = 1.5  # or longer, if nothing stops it; the detector adds 0.3 s
 ECHO_TAIL_S = 0.6  # a loudspeaker may be this late: buffers of the system and of wireless headsets
 
 
@@ -33,6 +37,7 @@ class Verdict(Enum):
     WAIT = "more may tell"
     SKIP = "an echo so far: what comes over it is judged alone"
     RESUME = "the answer goes on"
+    PUT_OFF = "the answer goes on, and unless the same comes back with it, the words count"
     YIELD = "the user has the turn"
 
 
@@ -86,15 +91,23 @@ class Doubt:
         """What the sound over the answer is, as far as it was heard. `too_late`: no words decided it in time."""
         if too_late and said.sounding:
             return Verdict.YIELD if self.held else Verdict.WAIT
-        if not (too_late or said.known) and (self._begun(said.text) or (self.held and self._suspect) or self._too_little(said.text)):
-            return Verdict.WAIT
+        if not (too_late or said.known):
+            if self._begun(said.text) or (self.held and self._suspect) or self._too_little(said.text):
+                return Verdict.WAIT
+            if not self.held and said.sounding and self._reply and is_echo(said.text, self._spoken(self._reply)):
+                self._suspect = not self._harmless(said.text)  # what comes over it is judged as such
+                return Verdict.SKIP  # word by word ours: what only sounds like us may be the beginning of something else
+            if self._suspect and len(words(said.text)) <= ECHO_WORDS:
+                return Verdict.WAIT
         if not self._harmless(said.text):
-            return Verdict.YIELD
-        if too_late or said.known:
-            return Verdict.RESUME
-        if not self.held and said.sounding and self._reply and is_echo(said.text, self._spoken(self._reply)):
-            return Verdict.SKIP  # word by word ours: what only sounds like us may be the beginning of something else
-        return Verdict.WAIT
+            return Verdict.PUT_OFF if self._may_be_cut(said) else Verdict.YIELD
+        return Verdict.RESUME if too_late or said.known else Verdict.WAIT
+
+    def _may_be_cut(self, said: Said) -> bool:
+        """Words, not like ours, of a sound that began where echoes begin and stopped with ours; for the first time."""
+        heard = words(said.text)
+        first = self.held and self._suspect and self._stops == 1 and not self._unheard
+        return first and said.known and len(heard) <= CUT_WORDS and heard[0] not in phrases.COMMANDS
 
     def _harmless(self, text: str) -> bool:
         """Do the words let the answer go on? Before it was heard they cannot be about it: the person just went on speaking."""
@@ -102,7 +115,7 @@ class Doubt:
             return True
         if self._unheard or self._reply is None:
             return False
-        return self._came_back(text) or is_backchannel(text)
+        return self.came_back(text) or is_backchannel(text) or (self._recognised and self._too_little(text))
 
     def _begun(self, text: str) -> bool:
         """May more words make a backchannel of these ("I" of "I see")?"""
@@ -125,12 +138,17 @@ class Doubt:
         """Is a whole turn nothing but the end of our answer? After it only where an echo was found: people repeat words, too."""
         if self._unheard or not (self._under or self._guard):
             return False
-        return bool(self._recognised and words(text)) and self._too_little(text) or self._came_back(text)
+        return bool(self._recognised and words(text)) and self._too_little(text) or self.came_back(text)
 
     def _spoken(self, reply: Reply) -> str:
         return f"{self._filler} {reply.text()}"
 
-    def _came_back(self, text: str) -> bool:
+    def comes_again(self, said: Said) -> bool:
+        """Is what began with our sound for the second time an echo, so that the first was one too? Coughs and "yeah" take less time."""
+        return said.speech_s() >= ECHO_LASTS_S or self.came_back(said.text)
+
+    def came_back(self, text: str) -> bool:
+        """Are the words ours?"""
         if self._reply is None or not is_echo(text, self._spoken(self._reply), self._letters):
             return False
         self._guard, self._echoed, self._recognised = GUARDED_REPLIES, True, True

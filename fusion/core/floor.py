@@ -56,7 +56,7 @@ class Floor:
         """The next 512 samples, which ended at `now`, and their speech probability."""
         self._quiet = 0 if probability >= STOP else self._quiet + WINDOW
         commands = self._events(self.endpoint.feed(probability), now)
-        return [*commands, *self._ask()]
+        return [*commands, *self._ask(now)]
 
     def score(self, probability: float, stopped_at: int, now: float) -> list[Command]:
         """The end-of-turn model's answer for the pause that began at sample `stopped_at`; late answers are ignored."""
@@ -69,7 +69,7 @@ class Floor:
 
     def words(self, text: str, upto: int, now: float, doubtful: bool = False) -> list[Command]:
         """The recognizer's words up to sample `upto`."""
-        return self._after(self.conversation.heard_words(text, upto, now, doubtful=doubtful), now)
+        return self._after(self.conversation.heard_words(text, upto, now, doubtful=doubtful, ending=bool(self._quiet)), now)
 
     # --- what the caller asks, the other processes tell, and the clock --------------------------------------
 
@@ -152,14 +152,14 @@ class Floor:
         needed = silence_needed(self._score, conversation.words, conversation.language, self.eagerness, conversation.telling)
         return self._events(self.endpoint.judge(needed), now)
 
-    def _ask(self) -> list[Command]:
+    def _ask(self, now: float) -> list[Command]:
         """Words, regularly while somebody speaks, and at once when the sound stops."""
         if not self._hearing or not self.endpoint.speaking:
             return []
         stopping = EARLY <= self._quiet < EARLY + WINDOW
         regular = not self._quiet and self.position - self._asked_at >= samples(self.partial_s)
         if stopping:
-            return self._ask_now()
+            return [*self._ask_now(), *self._after(self.conversation.falls_silent(self.position - self._quiet, now), now)]
         if regular:
             self._asked_at = self.position
             return [AskWords(urgent=False)]

@@ -10,7 +10,7 @@ from fusion.core.text import same_words, words
 from fusion.core.witness import Ending, ending
 
 GUESS_SPEECH_S = 10.0  # no guesses in turns with more speech: they are rarely over at their first pause
-GUESSES = 3  # at most, in the pauses of one turn
+GUESSES = 6  # at most, in the pauses of one turn
 EARLY_GUESSES = 2  # at most, while the person speaks
 EARLY_GUESS_WORDS = 3  # "I see." sounds whole too
 

@@ -15,7 +15,7 @@ SURE, COMPLETE, DOUBTFUL = 0.965, 0.5, 0.1  # scores above which the model is su
 
 SILENCE_S = {
     #                   sure complete doubtful incomplete
-    Ending.QUESTION: (SCORE_S, 0.4, 0.55, 0.7),
+    Ending.QUESTION: (SCORE_S, 0.35, 0.45, 0.55),
     Ending.REQUEST: (SCORE_S, 0.5, 0.65, 0.8),
     Ending.PLAIN: (0.35, 0.8, 0.88, 0.89),
     Ending.SPELLING: (0.8, 1.1, 1.2, 1.4),

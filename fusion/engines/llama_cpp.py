@@ -116,7 +116,10 @@ class LlamaCpp:
             finally:
                 self._slots.release(slot)
 
-        yield from pieces(work, "")
+        try:
+            yield from pieces(work, "")
+        finally:
+            self._slots.leave(slot)
 
     def _write(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
         """A reply, in instalments while others are more urgent: its slot keeps what was read and written, so going on costs one token."""

@@ -28,6 +28,7 @@ class Slot:
     used: int = 0  # rises with each use
     busy: bool = False
     preparing: bool = False
+    left: bool = False  # nobody listens to it any more: it is free after the token at hand
     need: int = 0  # tokens of the work at hand
 
 
@@ -49,7 +50,7 @@ class Slots:
             own = max((s for s in self._slots if belongs(text, s.text, head)), key=lambda s: common(text, s.text), default=None)
             if own is not None and own.busy:
                 worth_s = min(PATIENCE_S, (common(text, own.text) - head) * READING_S)  # other callers may begin with the same words
-                if waited_s < (PATIENCE_S if own.preparing else worth_s):
+                if waited_s < (PATIENCE_S if own.preparing or own.left else worth_s):
                     return None
             if own is None or own.busy:
                 free = [s for s in self._slots if not s.busy]
@@ -57,7 +58,7 @@ class Slots:
                     return None
                 own = min(free, key=lambda s: s.used)
             self._uses += 1
-            own.busy, own.preparing, own.need, own.used = True, preparing, need, self._uses
+            own.busy, own.preparing, own.left, own.need, own.used = True, preparing, False, need, self._uses
             own.text, own.answer = text, ""
             return own
 
@@ -80,6 +81,11 @@ class Slots:
                 return None if cold is None else False
             cold.busy, cold.preparing, cold.need, cold.text = True, True, 0, plain(lines)
             return cold
+
+    def leave(self, slot: Slot) -> None:
+        """Nobody listens to `slot` any more."""
+        with self.changed:
+            slot.left = True
 
     def release(self, slot: Slot) -> None:
         with self.changed:
