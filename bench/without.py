@@ -48,7 +48,8 @@ class Mechanism:
 MECHANISMS = {
     "early-words": Mechanism("the words are asked for when the pause is certain, not at the first silence",
                              values={"fusion.core.floor:EARLY": NEVER}),
-    "early-guesses": Mechanism("no answer is begun while the person still speaks", values={"fusion.core.guesses:EARLY_GUESSES": 0}),
+    "early-guesses": Mechanism("no answer is begun before the last words are known",
+                               values={"fusion.core.guesses:EARLY_GUESSES": 0, "fusion.core.conversation:COVERED": -NEVER}),
     "guesses": Mechanism("no answer is begun before the turn is over",
                          values={"fusion.core.guesses:EARLY_GUESSES": 0, "fusion.core.guesses:GUESSES": 0}),
     "prepare": Mechanism("the model reads the dialogue only when it answers",
