@@ -88,6 +88,13 @@ def test_what_is_learned_late_may_end_the_turn_at_once_or_later():
     assert endpoint.judge(None) == [] and feed(endpoint, 0.1, 1.0) == []
 
 
+def test_a_turn_does_not_end_while_sound_may_just_be_beginning():
+    for after, event in ((0.1, TurnEnded), (0.9, SpeechStarted)):
+        endpoint = paused(0.3)
+        assert feed(endpoint, 0.9, 0.032) == [] == endpoint.judge(0.2)
+        assert [type(found) for found in feed(endpoint, after, 0.064)] == [event]
+
+
 def test_patience_ends_every_turn():
     endpoint = paused()
     endpoint.judge(9.0)

@@ -49,7 +49,8 @@ def test_the_rows_ask_for_more_the_less_the_words_sound_whole():
 def test_a_story_gets_longer_pauses_up_to_a_bound():
     waits = [silence_needed(0.9, "I like trains.", telling=signs) for signs in range(5)]
     assert waits == [pytest.approx(SILENCE_S[Ending.PLAIN][1] * factor) for factor in (1.0, 1.4, 1.8, 1.8, 1.8)]
-    assert silence_needed(0.9, "What time is it?", telling=3) == SILENCE_S[Ending.QUESTION][1]  # a question ends a story, too
+    assert silence_needed(0.98, "What time is it?", telling=3) == SILENCE_S[Ending.QUESTION][0]  # a question ends a story, if it sounds so
+    assert silence_needed(0.9, "What time is it?", telling=1) == pytest.approx(SILENCE_S[Ending.QUESTION][1] * 1.4)
 
 
 def test_in_a_story_a_whole_sentence_is_no_sure_end():
@@ -58,6 +59,8 @@ def test_in_a_story_a_whole_sentence_is_no_sure_end():
 
 def test_words_that_begin_like_a_part_are_a_sign_of_a_story():
     assert silence_needed(0.9, "And so I like trains.") == silence_needed(0.9, "I like trains.", telling=1)
+    assert silence_needed(0.9, "When she heard it,", "fr") == silence_needed(0.9, "I like trains.", telling=1)
+    assert silence_needed(0.98, "Then turn on the lamp.") == silence_needed(0.98, "I like trains.", telling=1)
     assert silence_needed(0.9, "And I like trains.", "de") == silence_needed(0.9, "I like trains.")
 
 

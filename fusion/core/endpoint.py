@@ -89,6 +89,8 @@ class Endpoint:
     def _enough(self) -> list[Event]:
         if self._stopped is None or self._needed is None or self._told or self.position - self._stopped < self._needed:
             return []
+        if self._rising:
+            return []  # somebody may just be going on: three more windows will tell
         self._told = True
         return [TurnEnded(self.position, sure=False)]
 

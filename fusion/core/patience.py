@@ -33,11 +33,15 @@ def silence_needed(score: float | None, text: str | None, language: str = "en", 
     """
     row = Ending.PLAIN if text is None else ending(text, language)
     column = 2 if score is None else 0 if score > SURE else 1 if score > COMPLETE else 2 if score > DOUBTFUL else 3
-    if row is not Ending.PLAIN:
-        return max(SCORE_S, SILENCE_S[row][column] * stretch(eagerness))
-    telling += text is not None and goes_on(text, language)
-    needed = SILENCE_S[row][max(column, 1) if telling else column] * (1 + NARRATION * min(telling, NARRATED))
-    return max(SCORE_S, needed * stretch(eagerness))
+    going_on = text is not None and goes_on(text, language)
+    telling += going_on
+    if row is Ending.REQUEST and going_on:  # "Then set the unit" is told, "Set the timer" is asked
+        row = Ending.PLAIN
+    if telling and row is Ending.PLAIN:
+        column = max(column, 1)
+    told = row is Ending.PLAIN or (row is Ending.QUESTION and column > 0)  # stories have questions in them
+    longer = 1 + NARRATION * min(telling, NARRATED) if told else 1.0
+    return max(SCORE_S, SILENCE_S[row][column] * longer * stretch(eagerness))
 
 
 def stretch(eagerness: float) -> float:

@@ -117,8 +117,8 @@ def ending(text: str, language: str = "en") -> Ending:
 
 
 def goes_on(text: str, language: str = "en") -> bool:
-    """Do the words begin like a part of something longer: "And so, my fellow Americans"?"""
-    return language == "en" and words(text)[:1] in _BEGINNINGS
+    """Are the words like a part of something longer: "And so, my fellow Americans", "When she heard that,"?"""
+    return text.rstrip().endswith(",") or (language == "en" and words(text)[:1] in _BEGINNINGS)
 
 
 _BEGINNINGS = tuple((word,) for word in ("and", "but", "so", "then"))
