@@ -17,7 +17,7 @@ SILENCE_S = {
     #                   sure complete doubtful incomplete
     Ending.QUESTION: (SCORE_S, 0.35, 0.45, 0.55),
     Ending.REQUEST: (SCORE_S, 0.5, 0.65, 0.8),
-    Ending.PLAIN: (0.35, 0.8, 0.88, 0.89),
+    Ending.PLAIN: (0.35, 0.87, 0.88, 0.89),
     Ending.SPELLING: (0.8, 1.1, 1.2, 1.4),
     Ending.OPEN: (1.3, 1.6, 1.8, 2.2),
 }
