@@ -118,6 +118,13 @@ def test_what_begins_right_after_our_first_sound_is_heard_to_its_end_and_need_on
     assert verdict(later, "but I", sounding=True) is Verdict.YIELD and verdict(later, "but all of France is pay") is Verdict.YIELD
 
 
+@pytest.mark.parametrize(("text", "found"), [("makes", Verdict.RESUME), ("stop", Verdict.YIELD), ("I have another idea", Verdict.YIELD)])
+def test_where_our_words_came_back_a_scrap_takes_no_turn(text, found):
+    doubt = echoing()
+    doubt.begins(answer(turn=2), 50.0)
+    assert verdict(doubt, text) is found and verdict(over(answer()), text) is Verdict.YIELD
+
+
 def test_what_begins_with_our_sound_again_is_judged_as_a_whole():
     """Of its first words recognizers make "But a lot of France is Paris."; what is over it counts as soon as words are ours."""
     doubt, reply = Doubt(), answer("The capital of France is Paris, which is a large old city.")

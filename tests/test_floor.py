@@ -106,6 +106,23 @@ def test_words_are_asked_for_at_once_and_once_when_the_sound_stops():
     assert call.of(AskWords)[-1][1].urgent  # nothing more in the silence
 
 
+def test_when_the_sound_stops_what_is_known_of_it_is_guessed():
+    call = Call()
+    call.sound(1.024)
+    call.words(PLAIN)
+    assert not call.of(Generate)
+    call.silence(EARLY / RATE)
+    assert [guess.lines[-1].text for _, guess in call.of(Generate)] == [PLAIN] and not call.of(SpeechStopped)
+
+
+@pytest.mark.parametrize(("silence_s", "read"), [(0.0, [Prepare]), (0.032, [])])
+def test_nothing_is_read_in_advance_once_the_sound_may_have_stopped(silence_s, read):
+    call = Call()
+    call.sound(1.024)
+    call.silence(silence_s)
+    assert [type(c) for c in call.words(OPEN)] == read
+
+
 def test_each_dip_in_the_speech_is_heard_early():
     call = Call()
     for _ in range(3):

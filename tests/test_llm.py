@@ -139,7 +139,10 @@ def test_closing_a_reply_that_waits_frees_its_slot(llama):
     other = llama._pace.begin()
     try:
         list(takewhile(bool, (piece for piece in reply)))
+        (slot,) = (slot for slot in llama._slots._slots if slot.busy)
+        assert not slot.left
         reply.close()
+        assert slot.left
         eventually(lambda: not any(slot.busy for slot in llama._slots._slots))
     finally:
         other.end()
