@@ -8,6 +8,7 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
     USER    partial words            show them; a guess that they contradict is cancelled,
                                      words that sound whole are a guess themselves,
                                      others: Prepare, the model reads them                -> USER
+    USER    it may have stopped      words that reach to there are a guess                -> USER
     USER    speech stops             -                                                    -> PAUSE
     PAUSE   words up to the pause    changed: Generate as a guess (revision + 1)          -> PAUSE
     PAUSE   long enough, no words    HeardYou; the words are on their way                 -> PAUSE
@@ -21,6 +22,7 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
             ... in a call where our own echo is heard: listen, and let the sound go on    -> DOUBT
     DOUBT   speech starts again      wait for the words of that too                       -> DOUBT
     DOUBT   nothing, a backchannel, or an echo of our own words:  Resume                  -> BOT
+    DOUBT   few words, with our sound: Resume; a turn 0.6 s later unless it comes again  -> BOT
     DOUBT   words                    Cancel, remember what was heard                      -> USER or PAUSE
     any     a line is typed          Cancel what is running, Generate and Commit          -> BOT
     any     interrupted by hand      Cancel, remember what was heard                      -> IDLE
@@ -37,6 +39,7 @@ from dataclasses import replace
 from enum import Enum
 
 from fusion.core.doubt import ECHO_LAG_S, OVERLAP, Doubt, Verdict
+from fusion.core.endpoint import samples
 from fusion.core.memory import Memory
 from fusion.core.said import Said
 from fusion.core.text import same_words, words
@@ -61,7 +64,7 @@ WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
 DOUBT_WAIT_S = 2.5  # nobody coughs for longer, and no recognizer that keeps up takes longer
 THINKING_S = 0.3  # after the turn is over, when there is no sound yet
-COVERED = int(0.3 * 16000)  # samples at the end of the sound without a word of their own: less than most words last
+COVERED = samples(0.3)  # samples at the end of the sound without a word of their own: less than most words last
 CUT_OFF_S = 1.0  # who takes the turn back so soon after the first sound had not finished
 FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
 APOLOGY = "Sorry, something went wrong. Please try again."
