@@ -130,7 +130,7 @@ class Fake:
                 for attribute, writable in ATTRIBUTES.get(name, {}).items():
                     setattr(made, attribute, bound_property(name, attribute, writable))
                 if name in CALLABLES:
-                    made.__signature__ = signatures(name)[0]
+                    made.__signature__ = SIGNATURES[name][0]
             self._classes[name] = made
             vars(self._module(parent))[leaf] = made
         return self._classes[name]
@@ -150,7 +150,7 @@ class Fake:
             return self._call(name, None, args, kwargs)
 
         function.__name__, function.__qualname__ = name.rpartition(".")[2], name
-        function.__signature__ = signatures(name)[0]  # type: ignore[attr-defined]
+        function.__signature__ = SIGNATURES[name][0]  # type: ignore[attr-defined]
         return function
 
     def _method(self, name: str, binding: str) -> Any:
@@ -161,7 +161,7 @@ class Fake:
             return self._call(name, this, args, kwargs)
 
         first = Parameter("cls" if binding == "class method" else "self", Parameter.POSITIONAL_ONLY)
-        signature = signatures(name)[0]
+        signature = SIGNATURES[name][0]
         method.__name__, method.__qualname__ = name.rpartition(".")[2], name
         method.__signature__ = Signature([first, *signature.parameters.values()])  # type: ignore[attr-defined]
         return classmethod(method) if binding == "class method" else method
@@ -238,9 +238,8 @@ def default(text: str) -> Any:
         return Source(text)
 
 
-def signatures(name: str) -> list[Signature]:
-    """All ways of calling `name`, without self or cls."""
-    entry = CALLABLES[name]
+def signatures(entry: dict[str, Any]) -> list[Signature]:
+    """All ways of calling what `entry` records, without self or cls."""
 
     def one(parameters: list[dict[str, Any]]) -> Signature:
         return Signature([
@@ -251,9 +250,13 @@ def signatures(name: str) -> list[Signature]:
     return [one(parameters) for parameters in entry.get("overloads") or [entry["parameters"]]]
 
 
+# Made once, before any thread calls: CPython 3.11 that parses in two threads may raise "AST constructor recursion depth mismatch".
+SIGNATURES = {name: signatures(entry) for name, entry in CALLABLES.items()}
+
+
 def bind(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
     """The arguments bound to the signature, or to the first overload that fits; TypeError says which there are."""
-    possible, problem = signatures(name), ""
+    possible, problem = SIGNATURES[name], ""
     for signature in possible:
         try:
             return signature.bind(*args, **kwargs)
