@@ -145,7 +145,7 @@ class Service:
         each_s = (time.monotonic() - began) / max(1, len(full))
         for (one, _, _, upto), found in zip(full, heard, strict=True):
             if isinstance(found, EngineError):
-                self._loop.call_soon_threadsafe(one.caller.message, Failed(one.caller.conversation.ticket, "asr", str(found)))
+                self._loop.call_soon_threadsafe(one.caller.message, Failed(one.caller.conversation.dialogue.ticket, "asr", str(found)))
             else:
                 self._loop.call_soon_threadsafe(self._came, one, each_s, found, upto)
 

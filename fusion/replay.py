@@ -228,7 +228,7 @@ def summary(floor: Floor, steps: list[Step]) -> Iterator[str]:
                  "first token": latency.first_token_s, "first clause": latency.first_clause_s, "first sound": latency.first_sound_s}
         shown = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in spans.items())
         yield f"turn {latency.turn}, ms after the end of speech: {shown}{' (the guess was right)' if latency.reused else ''}"
-    yield ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in vars(floor.conversation.counts).items())
+    yield ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in vars(floor.conversation.dialogue.counts).items())
     yield f"words asked for {asked} times, {urgent} of them urgent; scores {scored}"
 
 

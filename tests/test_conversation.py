@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from fusion.core.conversation import (
-    APOLOGY,
     COVERED,
     DOUBT_WAIT_S,
     FILLER_S,
@@ -16,6 +15,7 @@ from fusion.core.conversation import (
     Conversation,
     State,
 )
+from fusion.core.dialogue import APOLOGY
 from fusion.core.doubt import ECHO_LAG_S
 from fusion.core.endpoint import TAIL
 from fusion.core.guesses import EARLY_GUESSES, GUESSES
@@ -60,10 +60,10 @@ class Talk:
         return out + self.c.heard_words(text, int((stop_s + 0.1) * SECOND), self.now)
 
     def answer(self, text="Hello there.", ticket=None, last=True):
-        return self.c.sentence(Sentence(ticket or self.c.reply.ticket, 0, text, last), self.now)
+        return self.c.sentence(Sentence(ticket or self.c.dialogue.reply.ticket, 0, text, last), self.now)
 
     def played(self, heard=1.0, total=1.0, last=True):
-        return self.c.spoken(Spoken(self.c.reply.ticket, 0, heard, total, last), self.now)
+        return self.c.spoken(Spoken(self.c.dialogue.reply.ticket, 0, heard, total, last), self.now)
 
     def in_bot(self, text="Hello there.", heard=0.5):
         self.user("hi you")
@@ -110,7 +110,7 @@ def test_a_guess_is_generated_in_the_pause_and_committed_when_the_turn_ends():
     out = talk.c.turn_ended(False, 1.0)
     assert kinds(out) == [StopHearing, HeardYou, UserSaid, Commit, BotSaid]
     assert of(out, Commit)[0].ticket == guess.ticket and of(out, BotSaid)[0].text == "Noon."
-    assert talk.c.state is State.BOT and talk.c.counts == Counts(turns=1, guesses=1, guesses_used=1)
+    assert talk.c.state is State.BOT and talk.c.dialogue.counts == Counts(turns=1, guesses=1, guesses_used=1)
 
 
 # --- while somebody speaks --------------------------------------------------------------------------------
@@ -143,31 +143,31 @@ def test_words_that_sound_whole_are_guessed_while_somebody_speaks(first, then, g
     talk = listening()
     assert of(talk.c.heard_words(first, 2 * SECOND, 2.1), Generate) == []
     out = of(talk.c.heard_words(then, 3 * SECOND, 3.1), Generate)
-    assert len(out) == guessed and talk.c.counts.guesses == guessed and talk.c.state is State.USER
+    assert len(out) == guessed and talk.c.dialogue.counts.guesses == guessed and talk.c.state is State.USER
 
 
 def test_an_early_guess_that_more_words_contradict_is_cancelled():
     talk = listening("How old is the bridge?")
-    first = talk.c.reply.ticket
+    first = talk.c.dialogue.reply.ticket
     out = talk.c.heard_words("How old is the bridge over the", 3 * SECOND, 3.1)
-    assert kinds(out) == [Cancel, Prepare] and out[0].ticket > first and talk.c.reply is None
+    assert kinds(out) == [Cancel, Prepare] and out[0].ticket > first and talk.c.dialogue.reply is None
     assert out[1].lines[-1] == Line("user", "How old is the bridge over the")  # the model reads at least what was said so far
 
 
 def test_an_early_guess_is_answered_with_when_it_was_right():
     talk = listening("How old is the bridge?")
-    guess = talk.c.reply.ticket
+    guess = talk.c.dialogue.reply.ticket
     talk.c.speech_stopped(3 * SECOND, 3.0, 3.2)
     assert talk.c.heard_words("how old is the bridge", 4 * SECOND, 3.3) == []
     out = talk.c.turn_ended(False, 3.4)
-    assert of(out, Commit) == [Commit(guess)] and talk.c.counts.guesses_used == 1
+    assert of(out, Commit) == [Commit(guess)] and talk.c.dialogue.counts.guesses_used == 1
 
 
 def test_there_are_few_early_guesses():
     talk = listening()
     for n in range(6):
         talk.c.heard_words("How old is the " + "old " * n + "bridge?", (2 + n) * SECOND, 2.0 + n)
-    assert talk.c.counts.guesses == EARLY_GUESSES
+    assert talk.c.dialogue.counts.guesses == EARLY_GUESSES
 
 
 def test_who_has_no_time_to_waste_guesses_only_in_pauses():
@@ -249,7 +249,7 @@ def test_no_more_guesses_than_allowed_and_none_in_long_turns():
         talk.c.speech_started(at, 1.0)
         talk.c.speech_stopped(at + SECOND // 10, 1.0, 1.0)
         talk.c.heard_words("one " + "more " * (n + 1), at + SECOND // 4, 1.0)
-    assert talk.c.counts.guesses == GUESSES and talk.c.telling >= 10
+    assert talk.c.dialogue.counts.guesses == GUESSES and talk.c.telling >= 10
     talk = Talk()
     assert of(talk.user("a long speech", 1.0, 12.0), Generate) == []
     assert kinds(talk.c.turn_ended(True, 1.0)) == [StopHearing, HeardYou, UserSaid, Generate, Commit]
@@ -267,7 +267,7 @@ def test_a_turn_without_words_is_dropped():
     talk.user("")
     out = talk.c.turn_ended(True, 1.0)
     assert kinds(out) == [StopHearing, UserSaid] and out[1].text == ""
-    assert talk.c.state is State.IDLE and talk.c.wake_at is None and talk.c.memory.lines == []
+    assert talk.c.state is State.IDLE and talk.c.wake_at is None and talk.c.dialogue.memory.lines == []
 
 
 def test_the_turn_waits_for_its_words():
@@ -302,7 +302,7 @@ def test_a_surely_ended_turn_without_words_is_dropped_when_they_come(options):
 
 def test_an_overloaded_machine_asks_for_brief_answers():
     talk = Talk()
-    talk.c.brief = True
+    talk.c.dialogue.brief = True
     assert of(talk.user("hi you"), Generate)[0].brief
 
 
@@ -325,22 +325,22 @@ def test_a_filler_is_due_a_second_after_the_speech_and_no_part_of_the_answer():
     talk.c.speech_stopped(SECOND, ended_at=10.0, now=10.2)
     talk.c.heard_words("hi you", 2 * SECOND, 10.4)
     (commit,) = of(talk.c.turn_ended(False, 10.6), Commit)
-    assert commit == Commit(talk.c.reply.ticket, "One moment.", pytest.approx(10.0 + FILLER_S - 10.6))
+    assert commit == Commit(talk.c.dialogue.reply.ticket, "One moment.", pytest.approx(10.0 + FILLER_S - 10.6))
     assert kinds(talk.c.spoken(Spoken(commit.ticket, FILLER, 0.0, 0.8), 11.0)) == [Played]
     assert talk.c.wake_at > 11.5  # no "thinking" beside it
     talk.answer("Hello there.")
     talk.c.spoken(Spoken(commit.ticket, FILLER, 0.8, 0.8), 11.8)
     assert kinds(talk.c.spoken(Spoken(commit.ticket, 0, 0.0, 1.0), 11.8)) == [Played, Latency]
     talk.played()
-    assert talk.c.memory.lines[-1] == Line("assistant", "Hello there.")
+    assert talk.c.dialogue.memory.lines[-1] == Line("assistant", "Hello there.")
     assert of(Talk().in_bot().c.typed("x", 1.0), Commit)[0].filler == ""
 
 
 def test_a_played_reply_is_remembered():
     talk = Talk().in_bot()
     talk.played()
-    assert talk.c.state is State.IDLE and talk.c.reply is None and talk.c.wake_at is None
-    assert talk.c.memory.lines == [Line("user", "hi you"), Line("assistant", "Hello there.")]
+    assert talk.c.state is State.IDLE and talk.c.dialogue.reply is None and talk.c.wake_at is None
+    assert talk.c.dialogue.memory.lines == [Line("user", "hi you"), Line("assistant", "Hello there.")]
 
 
 def test_the_last_audio_may_be_reported_before_the_last_sentence():
@@ -350,20 +350,20 @@ def test_the_last_audio_may_be_reported_before_the_last_sentence():
     talk.answer("Hello there.", last=False)
     talk.played(last=True)
     assert talk.c.state is State.BOT
-    talk.c.sentence(Sentence(talk.c.reply.ticket, 1, "", last=True), 0.0)
+    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 1, "", last=True), 0.0)
     assert talk.c.state is State.IDLE
 
 
 @pytest.mark.parametrize("noise", ["", "mm-hmm", "Yeah.", "hello there it is"])
 def test_a_cough_a_backchannel_or_an_echo_resumes(noise):
     talk = Talk().in_bot("Hello there, it is noon.")
-    ticket = talk.c.reply.ticket
+    ticket = talk.c.dialogue.reply.ticket
     out = talk.c.speech_started(5 * SECOND, 1.0)
     assert kinds(out) == [StartHearing, Hold] and out[1].ticket == ticket
     talk.c.speech_stopped(6 * SECOND, 1.2, 1.2)
     out = talk.c.heard_words(noise, 7 * SECOND, 1.4)
     assert kinds(out) == [StopHearing, Resume] and out[1].ticket == ticket
-    assert talk.c.state is State.BOT and talk.c.counts.false_interruptions == 1 and talk.c.counts.interruptions == 0
+    assert talk.c.state is State.BOT and talk.c.dialogue.counts.false_interruptions == 1 and talk.c.dialogue.counts.interruptions == 0
 
 
 def doubting(text="Hello there, it is noon.", echoed=False, heard=0.5):
@@ -433,7 +433,7 @@ def test_before_the_answer_is_heard_every_word_counts(text):
     assert Hold in kinds(talk.c.speech_started(5 * SECOND, 1.0))
     out = talk.c.heard_words(text, 6 * SECOND, 1.4)
     assert kinds(out) == [Cancel, Interrupted] and out[1].heard == ""
-    assert talk.c.counts.merged_turns == 1 and talk.c.counts.interruptions == 0
+    assert talk.c.dialogue.counts.merged_turns == 1 and talk.c.dialogue.counts.interruptions == 0
     talk.c.speech_stopped(6 * SECOND, 1.5, 1.5)
     out = talk.c.heard_words(text, 7 * SECOND, 1.7)
     assert of(out, Generate)[0].lines[-1] == Line("user", f"tell me about dogs {text}")
@@ -450,7 +450,7 @@ def test_where_an_echo_was_heard_the_sound_goes_on_while_somebody_is_heard():
     assert kinds(talk.c.speech_started(6 * SECOND, 1.0)) == [StartHearing]
     talk.c.speech_stopped(7 * SECOND, 1.5, 1.5)
     assert kinds(talk.c.heard_words("it is noon", 8 * SECOND, 1.6)) == [StopHearing]  # there is nothing to resume
-    assert talk.c.state is State.BOT and talk.c.counts.false_interruptions == 1
+    assert talk.c.state is State.BOT and talk.c.dialogue.counts.false_interruptions == 1
 
 
 def test_words_over_our_echo_are_judged_without_it():
@@ -459,7 +459,7 @@ def test_words_over_our_echo_are_judged_without_it():
     assert again == StartHearing(7 * SECOND - OVERLAP)
     assert talk.c.heard_words("", 7 * SECOND - OVERLAP, 1.5) == []  # too old
     out = talk.c.heard_words("noon but when", 8 * SECOND, 1.8)
-    assert kinds(out) == [Cancel, Interrupted] and talk.c.state is State.USER and talk.c.counts.interruptions == 1
+    assert kinds(out) == [Cancel, Interrupted] and talk.c.state is State.USER and talk.c.dialogue.counts.interruptions == 1
 
 
 @pytest.mark.parametrize("so_far", ["", "yeah", "I see"])
@@ -491,7 +491,7 @@ def test_an_answer_that_ends_in_doubt_leaves_its_echo_or_the_next_turn(text, ans
     if stopped:
         talk.c.speech_stopped(7 * SECOND, 1.5, 1.6)
     talk.played()
-    assert talk.c.state is (State.PAUSE if stopped else State.USER) and talk.c.memory.lines[-1].text == "Hello there, it is noon."
+    assert talk.c.state is (State.PAUSE if stopped else State.USER) and talk.c.dialogue.memory.lines[-1].text == "Hello there, it is noon."
     talk.c.speech_stopped(7 * SECOND, 1.5, 1.6)
     assert bool(of(talk.c.heard_words(text, 8 * SECOND, 1.8), Generate)) is answered
     out = talk.c.turn_ended(False, 2.0)
@@ -512,14 +512,14 @@ def test_the_end_of_our_answer_is_no_turn_of_the_caller():
 
 def test_words_interrupt_and_memory_keeps_what_was_heard():
     talk = Talk().in_bot("It is noon, and the sun is high in the sky.", heard=0.5)
-    old = talk.c.reply.ticket
+    old = talk.c.dialogue.reply.ticket
     talk.c.speech_started(5 * SECOND, 1.0)
     out = talk.c.heard_words("stop, what about tomorrow", 6 * SECOND, 1.4)
     assert of(out, Cancel)[0].ticket > old
     (interrupted,) = of(out, Interrupted)
     assert "It is noon, and the sun is high in the sky.".startswith(interrupted.heard) and interrupted.heard
-    assert talk.c.memory.lines[-1] == Line("assistant", interrupted.heard)
-    assert talk.c.state is State.USER and talk.c.counts.interruptions == 1
+    assert talk.c.dialogue.memory.lines[-1] == Line("assistant", interrupted.heard)
+    assert talk.c.state is State.USER and talk.c.dialogue.counts.interruptions == 1
     talk.c.speech_stopped(7 * SECOND, 2.0, 2.0)
     out = talk.c.heard_words("stop, what about tomorrow", 8 * SECOND, 2.2)
     assert of(out, Generate)[0].lines[-1] == Line("user", "stop, what about tomorrow")
@@ -527,7 +527,7 @@ def test_words_interrupt_and_memory_keeps_what_was_heard():
 
 def test_the_clients_own_count_of_what_was_heard_wins():
     talk = Talk().in_bot("one two three four five six seven eight nine ten", heard=1.0)
-    talk.c.heard_up_to(talk.c.turn, 0.3)
+    talk.c.heard_up_to(talk.c.dialogue.turn, 0.3)
     (interrupted,) = of(talk.c.interrupt(1.0), Interrupted)
     assert interrupted.heard.split() == ["one", "two", "three"][: len(interrupted.heard.split())] and interrupted.heard
 
@@ -537,9 +537,9 @@ def test_the_clients_count_has_the_filler_in_it():
     talk.user("hi you")
     talk.c.turn_ended(True, 0.0)
     talk.answer("one two three four five six seven eight nine ten")
-    talk.c.spoken(Spoken(talk.c.reply.ticket, FILLER, 0.8, 0.8), 1.0)
+    talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, FILLER, 0.8, 0.8), 1.0)
     talk.played(heard=0.2, last=False)
-    talk.c.heard_up_to(talk.c.turn, 0.8)
+    talk.c.heard_up_to(talk.c.dialogue.turn, 0.8)
     (interrupted,) = of(talk.c.interrupt(1.0), Interrupted)
     assert interrupted.heard == ""
 
@@ -590,12 +590,12 @@ def test_a_failed_llm_is_excused_in_words_and_voice_and_not_remembered():
     talk = Talk()
     talk.user("hi you")
     talk.c.turn_ended(True, 0.0)
-    out = talk.c.failed(Failed(talk.c.reply.ticket, "llm", "out of memory"), 1.0)
+    out = talk.c.failed(Failed(talk.c.dialogue.reply.ticket, "llm", "out of memory"), 1.0)
     assert of(out, TurnFailed)[0].reason == "out of memory"
     (said,), (commit,) = of(out, Sentence), of(out, Commit)
     assert said.text == APOLOGY and said.ticket == commit.ticket > of(out, Cancel)[0].ticket or said.ticket == of(out, Cancel)[0].ticket
     talk.played()
-    assert talk.c.state is State.IDLE and talk.c.memory.lines == []  # asked again, the question must not stand there twice
+    assert talk.c.state is State.IDLE and talk.c.dialogue.memory.lines == []  # asked again, the question must not stand there twice
 
 
 def test_a_failed_guess_is_asked_again_at_the_commit():
@@ -630,12 +630,12 @@ def test_every_wait_ends():
 
 def test_late_and_foreign_messages_change_nothing():
     talk = Talk().in_bot()
-    before = talk.c.reply.ticket
+    before = talk.c.dialogue.reply.ticket
     for stale in (Ticket("a", 0, 9), Ticket("a", 1, 0), Ticket("b", 1, 1)):
         assert talk.c.sentence(Sentence(stale, 0, "no", True), 0.0) == []
         assert talk.c.spoken(Spoken(stale, 0, 1.0, 1.0, True), 0.0) == []
         assert talk.c.failed(Failed(stale, "llm", "no"), 0.0) == []
-    assert talk.c.reply.ticket == before and talk.c.state is State.BOT
+    assert talk.c.dialogue.reply.ticket == before and talk.c.state is State.BOT
 
 
 def test_push_to_talk_ends_turns_only_by_hand():
@@ -650,7 +650,7 @@ def test_captions_only_never_ask_for_an_answer():
     talk = Talk(replies=False)
     out = talk.user("hi you") + talk.c.turn_ended(True, 1.0)
     assert not of(out, (Generate, Prepare, Commit)) and of(out, UserSaid)[0].text == "hi you"
-    assert talk.c.state is State.IDLE and talk.c.turn == 2
+    assert talk.c.state is State.IDLE and talk.c.dialogue.turn == 2
 
 
 def test_latency_counts_from_the_end_of_speech():
@@ -659,10 +659,10 @@ def test_latency_counts_from_the_end_of_speech():
     talk.c.speech_stopped(SECOND, ended_at=10.0, now=10.2)
     talk.c.heard_words("hi you", 2 * SECOND, 10.4)
     talk.c.turn_ended(False, 10.5)
-    talk.c.sentence(Sentence(talk.c.reply.ticket, 0, "Hello.", True, first_token_s=0.25), 10.8)
-    (latency,) = of(talk.c.spoken(Spoken(talk.c.reply.ticket, 0, 0.0, 1.0), 11.0), Latency)
+    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 0, "Hello.", True, first_token_s=0.25), 10.8)
+    (latency,) = of(talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 0, 0.0, 1.0), 11.0), Latency)
     assert latency == Latency(1, *map(pytest.approx, (0.2, 0.4, 0.5, 0.65, 0.8, 1.0)), True)
-    assert of(talk.c.spoken(Spoken(talk.c.reply.ticket, 0, 0.5, 1.0), 11.5), Latency) == []  # once a turn
+    assert of(talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 0, 0.5, 1.0), 11.5), Latency) == []  # once a turn
 
 
 # --- words that may have been an echo -----------------------------------------------------------------------
@@ -675,7 +675,7 @@ def put_off(text="Bye, sir"):
     talk.c.turn_ended(True, talk.now)
     talk.answer("Bicycles stay upright by balance.", last=False)
     talk.now = 10.0
-    talk.c.spoken(Spoken(talk.c.reply.ticket, 0, 0.0, 3.0), talk.now)
+    talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 0, 0.0, 3.0), talk.now)
     assert Hold in kinds(talk.c.speech_started(10 * SECOND, 10.4))
     talk.c.speech_stopped(int(10.4 * SECOND), 10.6, 10.8)
     talk.now = 11.0
@@ -688,7 +688,7 @@ def test_words_that_may_have_been_an_echo_count_if_nothing_comes_back_with_the_s
     assert talk.c.wake(11.0 + ECHO_LAG_S - 0.01) == [] and talk.c.wake_at == 11.0 + ECHO_LAG_S
     out = talk.c.wake(11.0 + ECHO_LAG_S)
     assert kinds(out) == [Cancel, Interrupted, HeardYou, UserSaid, Generate, Commit] and of(out, UserSaid)[0].text == "Bye, sir"
-    assert talk.c.state is State.BOT and talk.c.counts.interruptions == 1
+    assert talk.c.state is State.BOT and talk.c.dialogue.counts.interruptions == 1
 
 
 def test_they_are_forgotten_if_the_same_comes_back_with_the_sound():
@@ -698,7 +698,7 @@ def test_they_are_forgotten_if_the_same_comes_back_with_the_sound():
     talk.c.speech_stopped(13 * SECOND, 13.0, 13.2)
     assert kinds(talk.c.heard_words("bikes stay up right by ballads", 14 * SECOND, 13.3)) == [StopHearing]
     talk.played()
-    assert kinds(talk.answer("", last=True)) == [BotSaid] and talk.c.counts.interruptions == 0
+    assert kinds(talk.answer("", last=True)) == [BotSaid] and talk.c.dialogue.counts.interruptions == 0
 
 
 def test_a_yeah_that_begins_with_the_sound_says_nothing_about_the_words_before_it():
@@ -723,15 +723,15 @@ def test_they_are_told_if_the_answer_ends_under_what_comes_after_them_unless_tha
     talk = put_off("my brother")
     talk.c.speech_started(int(11.3 * SECOND), 11.4)
     talk.c.heard_words(so_far, 12 * SECOND, 12.0)
-    talk.c.sentence(Sentence(talk.c.reply.ticket, 1, "", True), 12.0)
-    out = talk.c.spoken(Spoken(talk.c.reply.ticket, 1, 3.0, 3.0, True), 12.1)
+    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 1, "", True), 12.0)
+    out = talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 1, 3.0, 3.0, True), 12.1)
     assert [said.text for said in of(out, UserSaid)] == told and talk.c.state is State.USER
 
 
 def test_they_are_a_turn_when_the_answer_ends_meanwhile():
     talk = put_off()
-    talk.c.sentence(Sentence(talk.c.reply.ticket, 1, "", True), 11.1)
-    out = talk.c.spoken(Spoken(talk.c.reply.ticket, 1, 3.0, 3.0, True), 11.2)
+    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 1, "", True), 11.1)
+    out = talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 1, 3.0, 3.0, True), 11.2)
     assert of(out, UserSaid)[0].text == "Bye, sir" and Generate in kinds(out)
 
 
@@ -744,7 +744,7 @@ def test_whatever_ends_the_answer_ends_the_wait_for_them(other):
 
 def test_who_says_stop_is_not_put_off():
     talk = Talk().in_bot("Hello there.")
-    talk.c.reply.sounded_at = 10.0
+    talk.c.dialogue.reply.sounded_at = 10.0
     talk.c.speech_started(10 * SECOND, 10.2)
     talk.c.speech_stopped(11 * SECOND, 10.5, 10.7)
     assert Interrupted in kinds(talk.c.heard_words("stop", 12 * SECOND, 10.8))

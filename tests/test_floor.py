@@ -55,8 +55,8 @@ class Call:
     def answering(self, text="Hello there, it is noon."):
         self.said(PLAIN)
         self.note(self.f.commit(self.now))
-        self.note(self.f.message(Sentence(self.c.reply.ticket, 0, text, True), self.now))
-        self.note(self.f.message(Spoken(self.c.reply.ticket, 0, 0.5, 3.0), self.now))
+        self.note(self.f.message(Sentence(self.c.dialogue.reply.ticket, 0, text, True), self.now))
+        self.note(self.f.message(Spoken(self.c.dialogue.reply.ticket, 0, 0.5, 3.0), self.now))
         assert self.c.state is State.BOT
         self.silence(1.024)  # of the user
         self.log.clear()
@@ -357,8 +357,8 @@ def test_a_cough_over_an_answer_leaves_no_pause_behind():
 
 def test_the_other_processes_and_the_clock_reach_the_conversation():
     call = Call().answering()
-    ticket = call.c.reply.ticket
-    assert call.f.heard_up_to(ticket.turn, 0.2, call.now) == [] and call.c.reply.heard_s == 0.2
+    ticket = call.c.dialogue.reply.ticket
+    assert call.f.heard_up_to(ticket.turn, 0.2, call.now) == [] and call.c.dialogue.reply.heard_s == 0.2
     assert Cancel in map(type, call.f.message(Failed(ticket, "tts", "broken"), call.now)) and call.c.state is State.IDLE
     call.answering()
     assert Cancel in map(type, call.f.stage_down("tts", call.now))

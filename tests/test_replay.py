@@ -134,8 +134,8 @@ async def test_a_call_of_the_real_caller_is_replayed_to_the_same_commands(tmp_pa
     assert wanted["Commit"] == commits == 3 and wanted["UserSaid"] == 3
     built = [(one.endpoint.patience, one.scored, one.conversation.filler, one.conversation.replies) for one in (floor, caller.floor)]
     assert built[0] == built[1] and built[0][2] == "Hmm."
-    assert floor.conversation.memory.lines == caller.conversation.memory.lines
-    assert (floor.partial_s, floor.eagerness, floor.conversation.brief, floor.conversation.instructions) == (0.7, 0.8, True, "Be brief.")
+    assert floor.conversation.dialogue.memory.lines == caller.conversation.dialogue.memory.lines
+    assert (floor.partial_s, floor.eagerness, floor.conversation.dialogue.brief, floor.conversation.dialogue.instructions) == (0.7, 0.8, True, "Be brief.")
     assert run(str(path)) == 0
     shown = capsys.readouterr().out
     assert "UserSaid turn 1 'alpha beta gamma'" in shown and "s of speech" in shown and "set partial_s 0.7" in shown
@@ -180,7 +180,7 @@ HAPPENINGS = st.one_of(
 
 def happens(floor: RecordedFloor, what: tuple, now: float) -> list[Command]:
     name, *values = what
-    ticket = floor.conversation.reply.ticket if floor.conversation.reply else floor.conversation.ticket
+    ticket = floor.conversation.dialogue.reply.ticket if floor.conversation.dialogue.reply else floor.conversation.dialogue.ticket
     if name == "window":
         return [command for _ in range(values[1]) for command in floor.window(values[0], now)]
     if name == "words":

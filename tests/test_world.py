@@ -112,7 +112,7 @@ def every_promise_is_kept(world):
         if isinstance(fact, HeardYou):
             assert any(isinstance(later, UserSaid) and later.turn == fact.turn for _, later in world.told[i:]), fact
     shown = [fact.text for fact in world.facts(UserSaid) if fact.text]
-    assert [line.text for line in world.conversation.memory.lines if line.role == "user"] == shown
+    assert [line.text for line in world.conversation.dialogue.memory.lines if line.role == "user"] == shown
 
 
 @given(st.integers(0, 2**32), st.lists(st.tuples(st.floats(0.1, 6.0), NOISES), min_size=1, max_size=4), MANNERS)
@@ -196,7 +196,7 @@ def test_lost_messages_words_and_scores_end_no_call(seed, script, echo_s, loss):
     world = World(seed, script, loss=loss, echo_s=echo_s)
     world.run(script[-1].end + QUIET_S * 3)
     assert world.violations == []
-    assert world.conversation.reply is None and world.floor.wake_at is None
+    assert world.conversation.dialogue.reply is None and world.floor.wake_at is None
 
 
 def test_the_world_is_not_trivial():
@@ -211,7 +211,7 @@ def test_the_world_is_not_trivial():
             Utterance(20.0, ("mm-hmm",)),
         ]
         world = World(seed, script, echo_s=None if seed % 2 else 0.1)
-        total = world.conversation.counts = total or world.conversation.counts
+        total = world.conversation.dialogue.counts = total or world.conversation.dialogue.counts
         world.run(90.0)
         world.check()
         interrupted += len(world.facts(Interrupted))

@@ -145,7 +145,7 @@ class World:
                 self.send("asr", "tts", self._tts, command)
             if isinstance(command, Sentence):
                 self.texts[command.ticket][command.index] = command.text
-            if isinstance(command, Generate) and command.brief is not self.conversation.brief:
+            if isinstance(command, Generate) and command.brief is not self.conversation.dialogue.brief:
                 self.violations.append(f"{self.now}: {command.ticket} is brief: {command.brief}")
             self.told.append((self.now, command))
         self.timer += 1
@@ -177,7 +177,7 @@ class World:
     def ration(self, partial_s: float, level: int) -> None:
         """As `Caller.ration`; the recognizer of an overloaded machine is slow as well."""
         self.floor.partial_s, self.slow = partial_s, 1.0 + level
-        self.conversation.early_guesses, self.conversation.brief = level < 1, level >= 3
+        self.conversation.early_guesses, self.conversation.dialogue.brief = level < 1, level >= 3
 
     def kill(self, stage: str) -> None:
         """The process dies with its work; a new one takes its place at once."""
@@ -299,7 +299,7 @@ class World:
     def check(self) -> None:
         assert self.violations == []
         assert self.conversation.state is State.IDLE, self.conversation.state
-        assert self.conversation.reply is None and self.floor.wake_at is None and self.hearing is None
+        assert self.conversation.dialogue.reply is None and self.floor.wake_at is None and self.hearing is None
         assert self.floor.endpoint.stopped_at is None and not self.floor.deciding
         self._memory_was_heard()
 
@@ -309,7 +309,7 @@ class World:
         for part in self.heard:
             sent[part.ticket] += part.count if part.index != FILLER else 0
         replies = {ticket: words(" ".join(text for _, text in sorted(pieces.items()))) for ticket, pieces in self.texts.items()}
-        for line in self.conversation.memory.lines:
+        for line in self.conversation.dialogue.memory.lines:
             if line.role != "assistant":
                 continue
             said = words(line.text)

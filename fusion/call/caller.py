@@ -156,7 +156,7 @@ class Caller:
 
     def _update(self, update: wire.Update) -> None:
         if update.instructions is not None:
-            self.conversation.instructions = update.instructions or self._service.settings.instructions
+            self.conversation.dialogue.instructions = update.instructions or self._service.settings.instructions
         if update.turn_detection is not None:
             self.conversation.automatic = update.turn_detection == "auto"
         if update.language is not None:
@@ -203,7 +203,7 @@ class Caller:
     def ration(self, partial_s: float, *, early: bool, brief: bool) -> None:
         """What this caller may ask of the machine now (fusion/call/rations.py)."""
         self.floor.partial_s = partial_s
-        self.conversation.early_guesses, self.conversation.brief = early, brief
+        self.conversation.early_guesses, self.conversation.dialogue.brief = early, brief
 
     # --- one window, one command --------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ log = logging.getLogger("asr")
 
 def recorded(floor: Floor, folder: str, now: float) -> Floor | RecordedFloor:
     """`floor`, its call being written to a new file in `folder`. A call that cannot be recorded goes on without."""
-    call, began = floor.conversation.call, time.localtime()
+    call, began = floor.conversation.dialogue.call, time.localtime()
     path = Path(folder).expanduser() / f"{time.strftime('%Y%m%d', began)}-{call}.jsonl"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,8 +52,8 @@ def header(floor: Floor, clock: float, began: str) -> dict[str, Any]:
     """All that is needed to build the same floor. `clock`: what the times of the call are added to, so that sums round alike."""
     conversation = floor.conversation
     return {
-        "format": FORMAT, "version": VERSION, "began": began, "clock": clock, "call": conversation.call,
-        "history": [list(line) for line in conversation.memory.lines], "replies": conversation.replies, "filler": conversation.filler,
+        "format": FORMAT, "version": VERSION, "began": began, "clock": clock, "call": conversation.dialogue.call,
+        "history": [list(line) for line in conversation.dialogue.memory.lines], "replies": conversation.replies, "filler": conversation.filler,
         "patience_s": floor.endpoint.patience / RATE, "scored": floor.scored, "set": attributes(floor),
     }
 

@@ -38,27 +38,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
+from fusion.core.dialogue import Dialogue
 from fusion.core.doubt import ECHO_LAG_S, OVERLAP, Doubt, Verdict
 from fusion.core.endpoint import samples
-from fusion.core.memory import Memory
 from fusion.core.said import Said
-from fusion.core.text import same_words, words
-from fusion.core.turns import (
-    BotSaid,
-    Command,
-    Counts,
-    HeardYou,
-    Interrupted,
-    Marks,
-    Played,
-    Reply,
-    StartHearing,
-    StopHearing,
-    Thinking,
-    TurnFailed,
-    UserSaid,
-)
-from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepare, Resume, Sentence, Spoken, Ticket
+from fusion.core.text import words
+from fusion.core.turns import BotSaid, Command, Counts, HeardYou, Marks, Played, StartHearing, StopHearing, Thinking, TurnFailed, UserSaid
+from fusion.messages import Commit, Failed, Hold, Line, Resume, Sentence, Spoken
 
 WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
@@ -67,7 +53,6 @@ THINKING_S = 0.3  # after the turn is over, when there is no sound yet
 COVERED = samples(0.3)  # samples at the end of the sound without a word of their own: less than most words last
 CUT_OFF_S = 1.0  # who takes the turn back so soon after the first sound had not finished
 FILLER_S = 1.0  # after the end of speech: by then people ask "hello?"
-APOLOGY = "Sorry, something went wrong. Please try again."
 
 
 class State(Enum):
@@ -83,16 +68,12 @@ class Conversation:
 
     def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), *, replies: bool = True, filler: str = "",
                  counts: Counts | None = None) -> None:
-        self.call, self.instructions, self.replies, self.filler = call, instructions, replies, filler
+        self.dialogue = Dialogue(call, instructions, history, counts)
+        self.replies, self.filler = replies, filler
         self.automatic = True
         self.language = "en"
         self.early_guesses = True  # off when the machine has no time to waste
-        self.brief = False  # answers shall be short: the machine is overloaded
-        self.memory = Memory(history)
-        self.counts = counts or Counts()
         self.state = State.IDLE
-        self.turn, self.revision = 1, 0
-        self.reply: Reply | None = None
         self._deadline: float | None = None
         self._thinking_at: float | None = None
         self._doubt = Doubt(filler)
@@ -108,7 +89,7 @@ class Conversation:
 
     def opened(self) -> list[Command]:
         """The caller is there: the model can read the instructions before anybody speaks."""
-        return [Prepare(self.ticket, self.memory.prompt(self.instructions))] if self.replies else []
+        return [self.dialogue.prepare()] if self.replies else []
 
     # --- what the microphone tells ------------------------------------------------------------------------
 
@@ -121,11 +102,11 @@ class Conversation:
             self.state, self._deadline = State.USER, None
             self._said.goes_on(at)
             return []
-        if self.state is State.BOT and self.reply:
+        if self.state is State.BOT and self.dialogue.reply:
             self.state, self._said = State.DOUBT, Said(at)
             self._deadline, self._thinking_at, self._put_off_until = now + DOUBT_WAIT_S, None, None
-            held = self._doubt.begins(self.reply, now)
-            return [StartHearing(at), *([Hold(self.reply.ticket)] if held else [])]
+            held = self._doubt.begins(self.dialogue.reply, now)
+            return [StartHearing(at), *([Hold(self.dialogue.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
             self._said.goes_on(at)
         return []
@@ -178,14 +159,14 @@ class Conversation:
         `doubtful`: it may have been a noise; `ending`: the sound may just have stopped, and its last words are on their way.
         """
         before, doubt = self._said.text, self.state is State.DOUBT
-        if doubt and doubtful and self.reply and self.reply.played:  # else there is nothing that a noise could spoil
+        if doubt and doubtful and self.dialogue.reply and self.dialogue.reply.played:  # else there is nothing that a noise could spoil
             text = ""
         if self.state not in (State.USER, State.PAUSE, State.DOUBT) or not self._said.take(text, upto):
             return []
         if doubt:
             return self._judge_doubt(now)
         if not self._said.known:
-            return [*self._drop_wrong_guess(), *self._early_guess(before, ending, now)]
+            return [*self.dialogue.drop_wrong_guess(self._said.text), *self._early_guess(before, ending, now)]
         return self._know(now)
 
     # --- what the client asks -----------------------------------------------------------------------------
@@ -203,14 +184,14 @@ class Conversation:
         return commands
 
     def heard_up_to(self, turn: int, seconds: float) -> list[Command]:
-        if self.reply and self.reply.committed and turn == self.reply.ticket.turn and seconds >= 0:
-            self.reply.heard_s = seconds
+        if self.dialogue.reply and self.dialogue.reply.committed and turn == self.dialogue.reply.ticket.turn and seconds >= 0:
+            self.dialogue.reply.heard_s = seconds
         return []
 
     # --- what the other processes tell --------------------------------------------------------------------
 
     def sentence(self, message: Sentence, now: float) -> list[Command]:
-        reply = self.reply
+        reply = self.dialogue.reply
         if reply is None or message.ticket != reply.ticket or reply.complete:
             return []
         reply.take(message, now)
@@ -221,7 +202,7 @@ class Conversation:
         return [shown, *(self._settle(now) if reply.played_out and reply.complete else [])]
 
     def spoken(self, message: Spoken, now: float) -> list[Command]:
-        reply = self.reply
+        reply = self.dialogue.reply
         if reply is None or message.ticket != reply.ticket or not reply.committed:
             return []
         self._thinking_at = None
@@ -237,7 +218,7 @@ class Conversation:
 
     def failed(self, message: Failed, now: float) -> list[Command]:
         """A stage gave up on this turn."""
-        reply = self.reply
+        reply = self.dialogue.reply
         if message.stage == "asr":
             hearing = self.state in (State.USER, State.PAUSE, State.DOUBT)
             return self._fail("asr", message.reason, self.replies, now) if hearing else []
@@ -249,7 +230,7 @@ class Conversation:
 
     def stage_down(self, stage: str, now: float) -> list[Command]:
         """The process of `stage` died; whatever it was doing for this call is lost."""
-        reply = self.reply
+        reply = self.dialogue.reply
         if reply is None or stage not in ("llm", "tts") or (stage == "llm" and reply.complete):
             return []
         return self.failed(Failed(reply.ticket, stage, f"The {stage} process stopped and is being restarted."), now)
@@ -258,7 +239,7 @@ class Conversation:
         """To be called at `wake_at`: every wait ends."""
         if self._thinking_at is not None and now >= self._thinking_at:
             self._thinking_at = None
-            return [Thinking(self.turn)] if self.state is State.BOT else []
+            return [Thinking(self.dialogue.turn)] if self.state is State.BOT else []
         if self._put_off_until is not None and now >= self._put_off_until:
             return self._take_up(now)
         if self._deadline is None or now < self._deadline:
@@ -272,17 +253,13 @@ class Conversation:
         if self.state is State.PAUSE:
             return self._fail("asr", f"No words came within {WORDS_WAIT_S:.0f} seconds.", False, now)
         if self.state is State.BOT:
-            stage = "tts" if self.reply and self.reply.complete else "llm"
+            stage = "tts" if self.dialogue.reply and self.dialogue.reply.complete else "llm"
             return self._fail(stage, f"No answer came within {REPLY_WAIT_S:.0f} seconds.", stage == "llm", now)
         if self.state is State.DOUBT:
             return self._judge_doubt(now, too_late=True)
         return []
 
     # --- the turn -----------------------------------------------------------------------------------------
-
-    @property
-    def ticket(self) -> Ticket:
-        return Ticket(self.call, self.turn, self.revision)
 
     def _know(self, now: float) -> list[Command]:
         """All words up to the pause are known."""
@@ -292,96 +269,72 @@ class Conversation:
     def _guess(self, now: float) -> list[Command]:
         """In a pause: begin the answer, in case that the turn is over."""
         said = self._said
-        if self.reply and same_words(self.reply.asked, said.text):
+        if self.dialogue.answers(said.text):
             return []
-        commands = self._drop_wrong_guess()
+        commands = self.dialogue.drop_wrong_guess(said.text)
         if not (self._may_guess() and said.guesses.in_pause(said.text, said.speech_s(), self.language)):
             return commands
-        return [*commands, *self._generate_guess(now)]
+        return [*commands, self.dialogue.guess(said.text, now)]
 
     def _early_guess(self, before: str, ending: bool, now: float) -> list[Command]:
         """While somebody speaks: begin the answer, or at least let the model read what was said so far."""
         said = self._said
-        if self.reply or not (self.early_guesses and words(said.text) and self._may_guess()):
+        if self.dialogue.reply or not (self.early_guesses and words(said.text) and self._may_guess()):
             return []
         if said.guesses.while_speaking(said.text, before, said.speech_s(), self.language):
-            return self._generate_guess(now)
+            return [self.dialogue.guess(said.text, now)]
         if ending:
             return self._guess(now)
-        return [Prepare(self.ticket, self.memory.prompt(self.instructions, said.text))]
+        return [self.dialogue.prepare(said.text)]
 
     def _may_guess(self) -> bool:
         return self.replies and self.automatic and not self._doubt.is_echo(self._said.text)
 
-    def _generate_guess(self, now: float) -> list[Command]:
-        self.counts.guesses += 1
-        return [self._generate(self._said.text, now)]
-
-    def _generate(self, text: str, now: float) -> Generate:
-        self.revision += 1
-        self.reply = Reply(self.ticket, text, now)
-        return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text), self.brief)
-
-    def _drop_wrong_guess(self) -> list[Command]:
-        if self.reply is None or self.reply.committed or same_words(self.reply.asked, self._said.text):
-            return []
-        self.reply = None
-        self.revision += 1
-        return [Cancel(self.ticket)]
-
     def _without_guess(self, now: float) -> list[Command]:
         """The guess failed: forget it; the turn itself goes on and will ask again."""
-        self.reply = None
-        self.revision += 1
+        self.dialogue.forget_guess()
         return self._finish_turn(now) if self._said.over and self._said.known else []
 
     def _heard_you(self) -> list[Command]:
         if self._said.told or not self.replies:
             return []
         self._said.told = True
-        return [HeardYou(self.turn)]
+        return [HeardYou(self.dialogue.turn)]
 
     def _finish_turn(self, now: float) -> list[Command]:
         if words(self._said.text) and not self._doubt.is_echo(self._said.text):
             return [StopHearing(), *self._finish_with(self._said.text, now)]
         self._said.text = ""
-        commands = [*self._drop_wrong_guess(), StopHearing(), UserSaid(self.turn, "")]
+        commands = [*self.dialogue.drop_wrong_guess(self._said.text), StopHearing(), UserSaid(self.dialogue.turn, "")]
         self._rest()
         return commands
 
     def _finish_with(self, text: str, now: float) -> list[Command]:
         """The user's turn is `text`: show it, remember it, let the answer out."""
-        commands: list[Command] = [*self._heard_you(), UserSaid(self.turn, text)]
-        self.counts.turns += 1
+        commands: list[Command] = [*self._heard_you(), UserSaid(self.dialogue.turn, text)]
+        self.dialogue.counts.turns += 1
         if not self.replies:
-            self.memory.user(text)
-            self.turn, self.revision = self.turn + 1, 0
+            self.dialogue.memory.user(text)
+            self.dialogue.next_turn()
             self._rest()
             return commands
         self._answered = self._said
-        guessed = self.reply is not None and same_words(self.reply.asked, text)
-        if not guessed:
-            commands.append(self._generate(text, now))
-        reply = self.reply
-        assert reply is not None
-        self.counts.guesses_used += guessed
-        reply.committed, reply.reused, reply.decided_at = True, guessed, now
-        self.memory.user(text)
+        reply, asked = self.dialogue.commit(text, now)
         self.state, self._thinking_at = State.BOT, now + THINKING_S
         self._patience(now)
-        commands.append(Commit(reply.ticket, self.filler, max(0.0, self._marks.ended_at + FILLER_S - now) if self.filler else 0.0))
-        return [*commands, *reply.said()]
+        after_s = max(0.0, self._marks.ended_at + FILLER_S - now) if self.filler else 0.0
+        return [*commands, *asked, Commit(reply.ticket, self.filler, after_s), *reply.said()]
 
     # --- the answer ---------------------------------------------------------------------------------------
 
     def _patience(self, now: float) -> None:
         if self.state is State.BOT:
-            audio = sum(total for _, total in self.reply.played.values()) if self.reply else 0.0
+            audio = sum(total for _, total in self.dialogue.reply.played.values()) if self.dialogue.reply else 0.0
             self._deadline = now + REPLY_WAIT_S + audio
 
     def _judge_doubt(self, now: float, too_late: bool = False) -> list[Command]:
         """Somebody makes a sound over the answer: do they want the turn? `too_late`: no more is waited for."""
-        verdict = self._doubt.verdict(self._said, too_late) if self.reply else Verdict.YIELD
+        verdict = self._doubt.verdict(self._said, too_late) if self.dialogue.reply else Verdict.YIELD
         if verdict is Verdict.YIELD:
             return self._yield(now)
         if verdict is Verdict.RESUME:
@@ -400,22 +353,22 @@ class Conversation:
         return []
 
     def _resume(self, now: float) -> list[Command]:
-        assert self.reply is not None
+        assert self.dialogue.reply is not None
         self.state = State.BOT
         self._patience(now)
         if not self._doubt.held:
             return [StopHearing()]
-        self.counts.false_interruptions += 1
+        self.dialogue.counts.false_interruptions += 1
         self._doubt.resumes(now)
-        return [StopHearing(), Resume(self.reply.ticket)]
+        return [StopHearing(), Resume(self.dialogue.reply.ticket)]
 
     def _yield(self, now: float) -> list[Command]:
         """The user took the turn: keep hearing the same utterance."""
-        heard_s = sum(heard for heard, _ in self.reply.played.values()) if self.reply else 0.0
-        if self.reply and self.reply.played:
-            self.counts.interruptions += 1
+        heard_s = sum(heard for heard, _ in self.dialogue.reply.played.values()) if self.dialogue.reply else 0.0
+        if self.dialogue.reply and self.dialogue.reply.played:
+            self.dialogue.counts.interruptions += 1
         else:
-            self.counts.merged_turns += 1
+            self.dialogue.counts.merged_turns += 1
         earlier, commands = self._put_off, self._abandon_reply()
         commands += self._said_before(earlier)
         self._said = self._said.as_new_turn(self._answered.pauses + 1 if heard_s < CUT_OFF_S else 0)
@@ -425,15 +378,16 @@ class Conversation:
         """What was put off belongs to what is being said."""
         if earlier is None:
             return []
-        self.memory.user(earlier.text)
-        self.turn, self.revision = self.turn + 1, 0
-        return [UserSaid(self.turn - 1, earlier.text)]
+        turn = self.dialogue.turn
+        self.dialogue.memory.user(earlier.text)
+        self.dialogue.next_turn()
+        return [UserSaid(turn, earlier.text)]
 
     def _take_up(self, now: float) -> list[Command]:
         """What was put off was no echo: it is a turn."""
         assert self._put_off is not None
         self._said = self._put_off
-        self.counts.interruptions += 1
+        self.dialogue.counts.interruptions += 1
         return [*self._abandon_reply(), *self._finish_with(self._said.text, now)]
 
     def _go_on(self, now: float) -> list[Command]:
@@ -443,28 +397,14 @@ class Conversation:
         return self._know(now) if self._said.known else []
 
     def _abandon_reply(self) -> list[Command]:
-        """Cancel whatever answer is in flight; memory keeps exactly what was heard of it."""
-        reply, self.reply, self._thinking_at = self.reply, None, None
-        self._put_off = self._put_off_until = None
-        if reply is None:
-            return []
-        if not reply.committed:
-            self.revision += 1
-            return [Cancel(self.ticket)]
-        heard = reply.heard()
-        turn = self.turn
-        self.turn, self.revision = turn + 1, 0
-        if not reply.excuse:
-            self.memory.assistant(heard)
-        return [Cancel(self.ticket), Interrupted(turn, heard)]
+        self._thinking_at = self._put_off = self._put_off_until = None
+        return self.dialogue.abandon()
 
     def _settle(self, now: float) -> list[Command]:
         """The answer has been played: the next turn may begin, or has begun under its last word."""
-        reply, self.reply, self._thinking_at = self.reply, None, None
+        reply, self._thinking_at = self.dialogue.settle(), None
         if reply and not reply.excuse:
-            self.memory.assistant(reply.text() if reply.played else "")
             self._doubt.played(reply, now)
-        self.turn, self.revision = self.turn + 1, 0
         earlier, self._put_off, self._put_off_until = self._put_off, None, None
         if self.state is State.DOUBT:
             return [*self._said_before(None if self._doubt.came_back(self._said.text) else earlier), *self._go_on(now)]
@@ -475,21 +415,15 @@ class Conversation:
         return []
 
     def _fail(self, stage: str, reason: str, excusable: bool, now: float) -> list[Command]:
-        turn = self.turn
-        commands: list[Command] = [c for c in self._abandon_reply() if not isinstance(c, Interrupted)]
-        self.memory.drop_question()
-        if not commands:
-            commands = [Cancel(Ticket(self.call, turn + 1, 0))]
-        self.turn, self.revision = turn + 1, 0
-        commands += [StopHearing(), TurnFailed(turn, stage, reason)]
+        failed = TurnFailed(self.dialogue.turn, stage, reason)
+        commands: list[Command] = [*self.dialogue.fail(), StopHearing(), failed]
         self._rest()
         if excusable:
-            reply = Reply(self.ticket, "", now, committed=True, pieces={0: APOLOGY}, complete=True, excuse=True)
-            self.reply, self.state = reply, State.BOT
+            self.state = State.BOT
+            commands += self.dialogue.apologise(now)
             self._patience(now)
-            commands += [Sentence(reply.ticket, 0, APOLOGY, last=True), Commit(reply.ticket), BotSaid(self.turn, 0, APOLOGY, True)]
         return commands
 
     def _rest(self) -> None:
-        self.state, self._deadline, self._thinking_at, self.reply = State.IDLE, None, None, None
+        self.state, self._deadline, self._thinking_at, self.dialogue.reply = State.IDLE, None, None, None
         self._said, self._put_off, self._put_off_until = Said(), None, None

@@ -1,0 +1,114 @@
+"""What was said in a call, what the model is asked, and the reply that is in flight: the only maker of tickets.
+
+A reply is asked for as a guess, and is the answer once it is committed. One is in flight at a time; a new one has a higher
+revision, and what comes of an older one is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusion.core.memory import Memory
+from fusion.core.text import same_words
+from fusion.core.turns import BotSaid, Command, Counts, Interrupted, Reply
+from fusion.messages import Cancel, Commit, Generate, Line, Prepare, Sentence, Ticket
+
+APOLOGY = "Sorry, something went wrong. Please try again."
+
+
+class Dialogue:
+    """Of one call. `reply`: a guess or the answer; None when the model is asked nothing."""
+
+    def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), counts: Counts | None = None) -> None:
+        self.call, self.instructions = call, instructions
+        self.brief = False  # answers shall be short: the machine is overloaded
+        self.memory = Memory(history)
+        self.counts = counts or Counts()
+        self.turn, self.revision = 1, 0
+        self.reply: Reply | None = None
+
+    @property
+    def ticket(self) -> Ticket:
+        return Ticket(self.call, self.turn, self.revision)
+
+    def next_turn(self) -> None:
+        self.turn, self.revision = self.turn + 1, 0
+
+    # --- a guess ------------------------------------------------------------------------------------------
+
+    def prepare(self, text: str = "") -> Prepare:
+        """The model reads the dialogue so far, and what is being said, before it is asked anything."""
+        return Prepare(self.ticket, self.memory.prompt(self.instructions, text))
+
+    def answers(self, text: str) -> bool:
+        """Does the reply answer these words of the user?"""
+        return self.reply is not None and same_words(self.reply.asked, text)
+
+    def guess(self, text: str, now: float) -> Generate:
+        """An answer to `text` is begun, in case that this is all."""
+        self.counts.guesses += 1
+        return self._generate(text, now)
+
+    def drop_wrong_guess(self, text: str) -> list[Command]:
+        """The user says `text`: a guess for other words is of no use."""
+        if self.reply is None or self.reply.committed or self.answers(text):
+            return []
+        self.forget_guess()
+        return [Cancel(self.ticket)]
+
+    def forget_guess(self) -> None:
+        self.reply = None
+        self.revision += 1
+
+    # --- the answer ---------------------------------------------------------------------------------------
+
+    def commit(self, text: str, now: float) -> tuple[Reply, list[Command]]:
+        """The user's turn is `text`, and its answer is what was guessed, or begins now."""
+        guessed = self.answers(text)
+        commands: list[Command] = [] if guessed else [self._generate(text, now)]
+        reply = self.reply
+        assert reply is not None
+        self.counts.guesses_used += guessed
+        reply.committed, reply.reused, reply.decided_at = True, guessed, now
+        self.memory.user(text)
+        return reply, commands
+
+    def settle(self) -> Reply | None:
+        """The answer was heard to its end: remember it."""
+        reply, self.reply = self.reply, None
+        if reply and not reply.excuse:
+            self.memory.assistant(reply.text() if reply.played else "")
+        self.next_turn()
+        return reply
+
+    def abandon(self) -> list[Command]:
+        """Cancel whatever is in flight; memory keeps exactly what was heard of an answer."""
+        reply, self.reply = self.reply, None
+        if reply is None:
+            return []
+        if not reply.committed:
+            self.revision += 1
+            return [Cancel(self.ticket)]
+        heard, turn = reply.heard(), self.turn
+        self.next_turn()
+        if not reply.excuse:
+            self.memory.assistant(heard)
+        return [Cancel(self.ticket), Interrupted(turn, heard)]
+
+    def fail(self) -> list[Command]:
+        """The turn has no answer, and its question is forgotten: asked again it must not stand there twice."""
+        turn = self.turn
+        commands: list[Command] = [command for command in self.abandon() if isinstance(command, Cancel)]
+        self.memory.drop_question()
+        self.turn, self.revision = turn + 1, 0
+        return commands or [Cancel(self.ticket)]
+
+    def apologise(self, now: float) -> list[Command]:
+        """An answer that needs no model, and is not remembered."""
+        self.reply = reply = Reply(self.ticket, "", now, committed=True, pieces={0: APOLOGY}, complete=True, excuse=True)
+        return [Sentence(reply.ticket, 0, APOLOGY, last=True), Commit(reply.ticket), BotSaid(self.turn, 0, APOLOGY, True)]
+
+    def _generate(self, text: str, now: float) -> Generate:
+        self.revision += 1
+        self.reply = Reply(self.ticket, text, now)
+        return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text), self.brief)
