@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from fusion.call.recorder import FORMAT, SET_ON_CONVERSATION, SET_ON_FLOOR, STEPS, TICKS, VERSION
+from fusion.call.recorder import FORMAT, SET_ON_CONVERSATION, SET_ON_DIALOGUE, SET_ON_FLOOR, STEPS, TICKS, VERSION
 from fusion.messages import Failed, Sentence, Spoken, Ticket
 
 LONGEST = 16_000_000  # characters of a line: 200 lines of history with 8000 characters each fit many times
@@ -30,7 +30,7 @@ EVENTS: dict[str, dict[str, type]] = {  # the floor's methods and their argument
 }
 HEADER: dict[str, type] = {"began": str, "clock": float, "call": str, "history": list, "replies": bool, "filler": str, "patience_s": float,
                            "scored": bool, "set": dict}
-SETTABLE = {**SET_ON_FLOOR, **SET_ON_CONVERSATION}
+SETTABLE = {**SET_ON_FLOOR, **SET_ON_CONVERSATION, **SET_ON_DIALOGUE}
 MESSAGES = {kind.__name__: kind for kind in (Sentence, Spoken, Failed)}
 FIELDS = {"str": str, "int": int, "float": float, "bool": bool}
 KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}

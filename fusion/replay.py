@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from fusion.call.recorder import SET_ON_FLOOR, TICKS, RecordedFloor, Recording, moment, packed, raised, written
+from fusion.call.recorder import TICKS, RecordedFloor, Recording, moment, packed, raised, set_attributes, written
 from fusion.core.conversation import Conversation
 from fusion.core.endpoint import RATE, START, STOP, WINDOW, Endpoint
 from fusion.core.floor import Floor
@@ -72,11 +72,6 @@ def floor_of(header: dict[str, Any]) -> Floor:
     floor = Floor(conversation, Endpoint(header["patience_s"]), scored=header["scored"], eagerness=values["eagerness"])
     set_attributes(floor, values)
     return floor
-
-
-def set_attributes(floor: Floor | RecordedFloor, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(floor if name in SET_ON_FLOOR else floor.conversation, name, value)
 
 
 def tell(floor: Floor | RecordedFloor, event: Event, clock: float) -> list[Command]:

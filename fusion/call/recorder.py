@@ -30,7 +30,8 @@ FLUSH_S = 2.0  # between two writes to the disk: what a killed process loses
 
 # What the shell sets without an event. It is written down before the next event, when it matters first.
 SET_ON_FLOOR: dict[str, type] = {"partial_s": float, "eagerness": float}
-SET_ON_CONVERSATION: dict[str, type] = {"automatic": bool, "brief": bool, "early_guesses": bool, "instructions": str, "language": str}
+SET_ON_CONVERSATION: dict[str, type] = {"automatic": bool, "early_guesses": bool, "language": str}
+SET_ON_DIALOGUE: dict[str, type] = {"brief": bool, "instructions": str}
 
 log = logging.getLogger("asr")
 
@@ -59,8 +60,18 @@ def header(floor: Floor, clock: float, began: str) -> dict[str, Any]:
 
 
 def attributes(floor: Floor) -> dict[str, Any]:
-    on_conversation = {name: getattr(floor.conversation, name) for name in SET_ON_CONVERSATION}
-    return {**{name: getattr(floor, name) for name in SET_ON_FLOOR}, **on_conversation}
+    return {name: getattr(holder, name) for holder, names in _holders(floor) for name in names}
+
+
+def set_attributes(floor: Floor | RecordedFloor, values: dict[str, Any]) -> None:
+    for holder, names in _holders(floor):
+        for name in names.keys() & values.keys():
+            setattr(holder, name, values[name])
+
+
+def _holders(floor: Any) -> list[tuple[Any, dict[str, type]]]:
+    conversation = floor.conversation
+    return [(floor, SET_ON_FLOOR), (conversation, SET_ON_CONVERSATION), (conversation.dialogue, SET_ON_DIALOGUE)]
 
 
 def moment(clock: float, ticks: int) -> float:
