@@ -25,7 +25,7 @@ EMBEDDED, TENSORRT = "llama.cpp", "tensorrt-llm"
 LOCAL = (EMBEDDED, TENSORRT, "scripted")  # these fail for reasons that a smaller model does not cure: no fall-back
 BRIEF_PIECES = 40  # tokens, mostly: then a brief answer ends with its sentence, and at twice as many wherever it is
 METRICS_S = 5.0  # how often counts are told, if they have changed
-NICE = 5  # on few cores the last words of somebody go before the answer of somebody else; a partial transcript (10) does not
+NICE = 2  # on few cores somebody's last words go before another's answer, but not far: with 5, answers of eight callers came 0.3 s later
 RETRY_S = 30.0  # after a failure, how long the server is left alone before it is asked again
 
 log = logging.getLogger("llm")
