@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fusion.core.conversation import (
-    COVERED,
-    DOUBT_WAIT_S,
-    FILLER_S,
-    OVERLAP,
-    REPLY_WAIT_S,
-    THINKING_S,
-    WORDS_WAIT_S,
-    Conversation,
-    State,
-)
+from fusion.core.conversation import COVERED, DOUBT_WAIT_S, FILLER_S, OVERLAP, REPLY_WAIT_S, THINKING_S, WORDS_WAIT_S, Conversation, State
 from fusion.core.dialogue import APOLOGY
 from fusion.core.doubt import ECHO_LAG_S
 from fusion.core.endpoint import TAIL

@@ -51,10 +51,10 @@ def recorded(floor: Floor, folder: str, now: float) -> Floor | RecordedFloor:
 
 def header(floor: Floor, clock: float, began: str) -> dict[str, Any]:
     """All that is needed to build the same floor. `clock`: what the times of the call are added to, so that sums round alike."""
-    conversation = floor.conversation
+    conversation, dialogue = floor.conversation, floor.conversation.dialogue
     return {
-        "format": FORMAT, "version": VERSION, "began": began, "clock": clock, "call": conversation.dialogue.call,
-        "history": [list(line) for line in conversation.dialogue.memory.lines], "replies": conversation.replies, "filler": conversation.filler,
+        "format": FORMAT, "version": VERSION, "began": began, "clock": clock, "call": dialogue.call,
+        "history": [list(line) for line in dialogue.memory.lines], "replies": conversation.replies, "filler": conversation.filler,
         "patience_s": floor.endpoint.patience / RATE, "scored": floor.scored, "set": attributes(floor),
     }
 
