@@ -16,8 +16,9 @@ from typing import Any
 
 from fusion import models, process, trt_engines
 from fusion.core.text import Clauses
-from fusion.engines import LLM, EngineError, load
-from fusion.messages import Beat, Cancel, Failed, Generate, Hangup, Metrics, Notice, Prepare, Ready, Sentence, Stage, Ticket
+from fusion.engines import LLM, EngineError, ToolCall, load
+from fusion.engines.chat import spoken
+from fusion.messages import Beat, Called, Cancel, Failed, Generate, Hangup, Metrics, Notice, Prepare, Ready, Sentence, Stage, Ticket
 from fusion.settings import Settings, engine_options
 from fusion.worker import Worker
 
@@ -72,12 +73,12 @@ class Thinker:
                 self._embedded = load_embedded(self._settings)
             return self._embedded
 
-    def reply(self, lines: Sequence[tuple[str, str]], brief: bool = False) -> Iterator[str]:
+    def reply(self, lines: Sequence[tuple[str, str]], brief: bool = False, tools: str = "") -> Iterator[str | ToolCall]:
         """Pieces of the answer. A server that fails before its first piece is replaced within the turn."""
         engine = self.active
         try:
             started = False
-            for piece in self._ask(engine, lines, brief):
+            for piece in self._ask(engine, lines, brief, tools):
                 started = started or bool(piece)  # an empty piece only says that the engine is alive
                 yield piece
             if started:
@@ -88,14 +89,19 @@ class Thinker:
             if started or engine is not self.chosen or self._settings.llm_engine in LOCAL:
                 raise
             self._fall_back(f"{self._settings.llm_engine} failed ({error})")
-        yield from self._ask(self.active, lines, brief)
+        yield from self._ask(self.active, lines, brief, tools)
 
-    def prepare(self, lines: Sequence[tuple[str, str]]) -> None:
-        self.active.prepare(lines)
+    def prepare(self, lines: Sequence[tuple[str, str]], tools: str = "") -> None:
+        engine: Any = self.active
+        able = getattr(engine, "tools", False)
+        engine.prepare(lines if able else spoken(lines), **({"tools": tools} if tools and able else {}))
 
-    def _ask(self, engine: LLM, lines: Sequence[tuple[str, str]], brief: bool) -> Iterator[str]:
+    def _ask(self, engine: LLM, lines: Sequence[tuple[str, str]], brief: bool, tools: str) -> Iterator[str | ToolCall]:
+        able = getattr(engine, "tools", False)
         most = self._settings.llm_max_tokens
-        return engine.reply(lines, max_tokens=min(most, 2 * BRIEF_PIECES) if brief else most, temperature=self._settings.llm_temperature)
+        options: dict[str, Any] = {"max_tokens": min(most, 2 * BRIEF_PIECES) if brief and not tools else most,
+                                   "temperature": self._settings.llm_temperature, **({"tools": tools} if tools and able else {})}
+        return engine.reply(lines if able else spoken(lines), **options)
 
     def _back(self, engine: LLM) -> None:
         if self._fell_back and engine is self.chosen:
@@ -187,7 +193,7 @@ class Service:
                 self._answer(ticket, job)
                 return
             try:
-                self.thinker.prepare(job.lines)
+                self.thinker.prepare(job.lines, job.tools)
             except EngineError as error:  # nothing is lost but time
                 log.debug("the prompt of %s could not be prepared: %s", ticket.call, error)
         except EngineError as error:
@@ -197,7 +203,7 @@ class Service:
     def _answer(self, ticket: Ticket, job: Generate) -> None:
         began, first_token_s, count = time.monotonic(), 0.0, 0
         clauses, index = Clauses(), 0
-        pieces = self.thinker.reply(job.lines, job.brief)
+        pieces = self.thinker.reply(job.lines, job.brief, job.tools)
         for piece in pieces:
             if piece:
                 first_token_s = first_token_s or time.monotonic() - began
@@ -207,6 +213,9 @@ class Service:
                 pieces.close()  # type: ignore[attr-defined]
                 self.waste.given_up(count)
                 return
+            if isinstance(piece, ToolCall):
+                self._outbox.put(Called(ticket, piece.id, piece.name, piece.arguments))
+                continue
             for clause in clauses.feed(piece):
                 enough = job.brief and count >= BRIEF_PIECES and clause.rstrip("\"'”’)*").endswith((".", "!", "?"))
                 self._outbox.put(Sentence(ticket, index, clause, last=enough, first_token_s=first_token_s))

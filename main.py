@@ -29,6 +29,7 @@ from typing import Any
 from fusion import process, settings
 from fusion.messages import (
     Beat,
+    Called,
     Cancel,
     Commit,
     Failed,
@@ -54,6 +55,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Generate: ("llm",),
     Prepare: ("llm",),
     Sentence: ("tts", "asr"),
+    Called: ("asr",),
     Joined: ("tts",),
     Commit: ("tts",),
     Hold: ("tts",),
@@ -261,7 +263,8 @@ class Supervisor:
 
 def check_ports(chosen: Settings) -> None:
     """A busy port is told before any model is loaded."""
-    for variable, port in (("ASR_PORT", chosen.asr_port), ("TTS_PORT", chosen.tts_port), ("HTTP_PORT", chosen.http_port)):
+    wyoming = (("WYOMING_PORT", chosen.wyoming_port),) if chosen.wyoming_port else ()
+    for variable, port in (("ASR_PORT", chosen.asr_port), ("TTS_PORT", chosen.tts_port), ("HTTP_PORT", chosen.http_port), *wyoming):
         family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -278,6 +281,7 @@ def serve(chosen: Settings) -> int:
     from fusion import models
 
     process.set_up_logging(chosen.log_level)
+    settings.check_doors(chosen)
     check_ports(chosen)
     if chosen.llm_engine == "llama.cpp" and chosen.llm_model == "auto":
         log.info("%s LLM_MODEL overrules that.", models.default_llm(models.cores(), models.memory_bytes())[1])

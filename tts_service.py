@@ -31,6 +31,7 @@ from fusion.wire.pcm import SPOKEN_RATE
 from fusion.worker import Worker
 
 LEAD_S = 0.2  # how far ahead of real time a client may be: the longest that sound goes on after a Hold
+UNPACED_S = 60.0  # the same for a client that takes replies as they are made: more would fill memory
 PIECE = SPOKEN_RATE // 10  # samples in one frame
 SAY_TEXTS = 100  # that may wait on one connection
 METRICS_S = 5.0  # how often counts are told, if they have changed
@@ -65,7 +66,8 @@ class Service:
     def _joined(self, message: Joined) -> None:
         speech = self.calls.get(message.call)
         if speech is None:
-            self.calls[message.call] = Speech(message, Playout(SPOKEN_RATE, None if message.whole_replies else LEAD_S))
+            lead_s = None if message.whole_replies else LEAD_S if message.paced else UNPACED_S
+            self.calls[message.call] = Speech(message, Playout(SPOKEN_RATE, lead_s))
             pair(self.calls.values(), self.listeners)
         else:
             speech.joined = message

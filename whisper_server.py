@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,11 @@ import numpy as np
 from fusion import models, process, trt_engines
 from fusion.call.caller import Caller, check_voice
 from fusion.call.ear import Hearing
+from fusion.call.files import FileReader, Reading
 from fusion.call.rations import Rations
 from fusion.core.turns import Latency
 from fusion.engines import ASR, ASROptions, EngineError, Hypothesis, Utterance, VADStream, hear_together, load
-from fusion.messages import Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket
+from fusion.messages import Called, Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket
 from fusion.model_table import WHISPER_SIZES, is_whisper_name
 from fusion.settings import Settings, engine_options
 from fusion.sockets import Outgoing, address_of, listen
@@ -34,6 +36,8 @@ from fusion.worker import Worker
 HANDSHAKE_S = 20.0  # for the first frame of a connection
 TOGETHER = 4  # callers whose words are read at once; more would make the first of them wait
 TYPICAL_CALL_MIN = 5.0  # what a caller who must wait is told
+MOST_FILES, TYPICAL_FILE_MIN = 16, 1.0  # recordings that are read at the same time; what the next one is told
+FILE_IDLE_S = 60.0  # without a frame
 
 log = logging.getLogger("asr")
 
@@ -78,13 +82,18 @@ class Service:
         # Two threads, two mailboxes: words that may be a turn's last never wait for a pass on the way, not even the same caller's.
         self.words = {final: Worker[WordsJob]("asr" if final else "partial", self._recognise) for final in (True, False)}
         self.scores: Worker[tuple[Caller, np.ndarray, int]] = Worker("turn", self._score)
+        self.reading = Reading(self.asr)
+        self.files = 0  # connections that send whole recordings
+
+    @property
+    def workers(self) -> tuple[Worker[Any], ...]:
+        return (*self.words.values(), self.scores, self.reading.worker)
 
     def start(self) -> None:
         """From inside the event loop."""
         self._loop = asyncio.get_running_loop()
-        for worker in self.words.values():
+        for worker in self.workers:
             worker.start()
-        self.scores.start()
 
     def load_small(self) -> None:
         """In a thread of its own, when the process is ready: a model that is not there is no reason to wait or to fail."""
@@ -166,7 +175,7 @@ class Service:
     # --- the inbox ----------------------------------------------------------------------------------------
 
     def deliver(self, message: Any) -> None:
-        if isinstance(message, (Sentence, Spoken, Failed)):
+        if isinstance(message, (Sentence, Called, Spoken, Failed)):
             caller = self.callers.get(message.ticket.call)
             if caller is not None:  # else it hung up meanwhile
                 caller.message(message)
@@ -181,8 +190,8 @@ class Service:
     def beat(self) -> float | None:
         """Once a second: when the oldest unfinished job began."""
         self.share_out()
-        workers = (*self.words.values(), self.scores)
-        return min((since for worker in workers if (since := worker.busy_since()) is not None), default=None)
+        live = (*self.words.values(), self.scores)  # a batch of recordings may take minutes on a slow machine
+        return min((since for worker in live if (since := worker.busy_since()) is not None), default=None)
 
 
 class Door:
@@ -215,6 +224,9 @@ class Door:
         default = None if self._settings.asr_language in ("auto", "") else self._settings.asr_language
         handshake = wire.parse_handshake(first, self._service.languages, default)
         uid = handshake.uid
+        if handshake.dialect is wire.Dialect.FILE:
+            await self._read_file(connection, handshake, out)
+            return
         if len(self._service.callers) >= self._settings.max_callers:
             out.send(wire.wait(uid, TYPICAL_CALL_MIN))
             out.close(1013, "all lines are busy")
@@ -226,7 +238,7 @@ class Door:
         except wire.FrameError as problem:
             raise wire.WireError(problem.message, uid) from None
         self._check_model(handshake)
-        call = f"{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        call = new_call()
         caller = Caller(call, address_of(connection), handshake, self._service, out.send)
         self._service.callers[call] = caller
         try:
@@ -244,6 +256,38 @@ class Door:
             caller.hang_up()
             log.debug("%s left", call)
 
+    async def _read_file(self, connection: Any, handshake: wire.Handshake, out: Outgoing) -> None:
+        """A recording: segments while it is read, then `done`."""
+        service = self._service
+        if service.files >= MOST_FILES:
+            out.send(wire.wait(handshake.uid, TYPICAL_FILE_MIN))
+            out.close(1013, "too many recordings are being read")
+            return
+        reader = FileReader(new_call(), handshake, service.reading, out.send)
+        service.files += 1
+        try:
+            service.asr.begin(reader.options)  # what it cannot do is refused at once
+            out.send(wire.server_ready(handshake.uid))
+            if not await while_there(connection, self._recording(connection, reader, handshake.uid), self._settings.max_call_s):
+                raise wire.WireError(f"the recording was not read within {self._settings.max_call_s:.0f} s", handshake.uid)
+        except EngineError as error:
+            raise wire.WireError(str(error), handshake.uid) from None
+        finally:
+            service.files -= 1
+            reader.hang_up()
+
+    async def _recording(self, connection: Any, reader: FileReader, uid: str) -> None:
+        while True:
+            try:
+                frame = await asyncio.wait_for(connection.recv(), FILE_IDLE_S)
+            except (TimeoutError, asyncio.TimeoutError):
+                raise wire.WireError(f"no audio came for {FILE_IDLE_S:.0f} s; END_OF_AUDIO ends a recording", uid) from None
+            if wire.is_end_of_audio(frame):
+                await reader.finish()
+                return
+            if isinstance(frame, bytes):
+                await reader.hear(frame)
+
     def _check_model(self, handshake: wire.Handshake) -> None:
         """WhisperLive clients name a model. One model serves everybody, so another known name changes nothing; nonsense is refused."""
         name = handshake.model
@@ -255,15 +299,7 @@ class Door:
 
     async def _converse(self, connection: Any, caller: Caller, out: Outgoing) -> None:
         """Until the caller is done, gone (perhaps while audio that came too fast still waits for an answer), or out of time."""
-        frames = asyncio.create_task(self._frames(connection, caller, out))
-        gone = asyncio.create_task(connection.wait_closed())
-        done, pending = await asyncio.wait((frames, gone), timeout=self._settings.max_call_s, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        if frames in done:
-            frames.result()
-        elif not done:
+        if not await while_there(connection, self._frames(connection, caller, out), self._settings.max_call_s):
             out.send(wire.disconnect(caller.uid))
             out.close(1000, "time limit")
 
@@ -288,6 +324,22 @@ class Door:
                 out.send(wire.event(caller.uid, "error", code=problem.code, message=problem.message))
 
 
+async def while_there(connection: Any, work: Coroutine[Any, Any, None], timeout_s: float) -> bool:
+    """Do `work` until it is done or the client is gone. False: it took too long."""
+    working, gone = asyncio.create_task(work), asyncio.create_task(connection.wait_closed())
+    done, pending = await asyncio.wait((working, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    if working in done:
+        working.result()
+    return bool(done)
+
+
+def new_call() -> str:
+    return f"{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:8]}"
+
+
 async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> None:
     service = Service(settings, outbox)
     service.start()
@@ -303,7 +355,7 @@ async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> Non
         outbox.put(Ready("asr", settings.asr_engine, service.asr.model, service.asr.device, time.monotonic() - began))
         threading.Thread(target=service.load_small, name="small", daemon=True).start()
         await process.beat("asr", outbox, service.beat, stopping)
-        for worker in (*service.words.values(), service.scores):
+        for worker in service.workers:
             worker.stop()
         server.close()
 

@@ -25,7 +25,10 @@ class Ticket:
 
 
 class Line(NamedTuple):
-    """One line of dialogue. `role` is "system", "user" or "assistant"."""
+    """One line of dialogue. `role` is "system", "user" or "assistant"; of a function that the model used, "call" and "result".
+
+    `text` is what was said, or JSON: {"id", "name", "arguments" (JSON as text)} of a call, {"id", "output"} of a result.
+    """
 
     role: str
     text: str
@@ -36,11 +39,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Generate:
-    """Write a reply to `lines`, oldest first. `brief`: the machine is overloaded, so one sentence shall do."""
+    """Write a reply to `lines`, oldest first. `brief`: the machine is overloaded, so one sentence shall do.
+
+    `tools`: what the model may use, {"tools": […], "tool_choice": …} as JSON in the form of chat completions; "" = nothing.
+    """
 
     ticket: Ticket
     lines: tuple[Line, ...]
     brief: bool = False
+    tools: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Prepare:
 
     ticket: Ticket
     lines: tuple[Line, ...]
+    tools: str = ""
 
 
 # --- llm -> tts and asr ---------------------------------------------------------------------------
@@ -65,6 +73,16 @@ class Sentence:
     first_token_s: float = 0.0  # seconds from Generate's arrival to the engine's first token
 
 
+@dataclass(frozen=True)
+class Called:
+    """The reply of `ticket` uses a function; `arguments` is JSON as text. Comes before its last `Sentence`."""
+
+    ticket: Ticket
+    id: str
+    name: str
+    arguments: str
+
+
 # --- asr -> tts -----------------------------------------------------------------------------------
 
 
@@ -78,6 +96,7 @@ class Joined:
     whole_replies: bool  # the WhisperFusion page: one message per reply, never paced
     voice: str
     speed: float
+    paced: bool = True  # False: sound leaves as soon as it is made
 
 
 @dataclass(frozen=True)

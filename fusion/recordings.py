@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fusion.call.recorder import FORMAT, SET_ON_CONVERSATION, SET_ON_DIALOGUE, SET_ON_FLOOR, STEPS, TICKS, VERSION
-from fusion.messages import Failed, Sentence, Spoken, Ticket
+from fusion.messages import Called, Failed, Line, Sentence, Spoken, Ticket
 
 LONGEST = 16_000_000  # characters of a line: 200 lines of history with 8000 characters each fit many times
 MOST_S = 1e9  # of a call
@@ -23,6 +23,10 @@ EVENTS: dict[str, dict[str, type]] = {  # the floor's methods and their argument
     "opened": {},
     "typed": {"text": str},
     "interrupt": {},
+    "respond": {"changes": dict},
+    "clear": {},
+    "remember": {"lines": list},
+    "result": {"id": str, "output": str},
     "heard_up_to": {"turn": int, "seconds": float},
     "message": {"message": list},
     "stage_down": {"stage": str},
@@ -30,8 +34,10 @@ EVENTS: dict[str, dict[str, type]] = {  # the floor's methods and their argument
 }
 HEADER: dict[str, type] = {"began": str, "clock": float, "call": str, "history": list, "replies": bool, "filler": str, "patience_s": float,
                            "scored": bool, "set": dict}
+LATER = {"silence_s", "answers", "interruptible", "tools"}  # set since the first recordings
+CHANGES: dict[str, type] = {"instructions": str, "tools": str}
 SETTABLE = {**SET_ON_FLOOR, **SET_ON_CONVERSATION, **SET_ON_DIALOGUE}
-MESSAGES = {kind.__name__: kind for kind in (Sentence, Spoken, Failed)}
+MESSAGES = {kind.__name__: kind for kind in (Sentence, Called, Spoken, Failed)}
 FIELDS = {"str": str, "int": int, "float": float, "bool": bool}
 KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
 
@@ -106,9 +112,8 @@ def _header(line: dict[str, Any] | None) -> dict[str, Any]:
         raise BadRecording(f"it was written by a newer version: its format is {line['version']}, this one reads {VERSION}")
     try:
         _check(line, HEADER, "the header")
-        _check(line["set"], SETTABLE, "set")
-        if not all(_is(entry, list) and len(entry) == 2 and all(_is(part, str) for part in entry) for entry in line["history"]):
-            raise BadRecording("history must be a list of [role, text]")
+        _check(line["set"], {name: kind for name, kind in SETTABLE.items() if name in line["set"] or name not in LATER}, "set")
+        _lines_of(line["history"])
     except BadRecording as problem:
         raise BadRecording(f"line 1: {problem}") from None
     return line
@@ -137,7 +142,17 @@ def _events(number: int, line: dict[str, Any], call: str) -> list[Event]:
         raise BadRecording(f"{line['do']!r} is no event of a call")
     if line["do"] == "message":
         arguments = {"message": _message(arguments["message"], call)}
+    elif line["do"] == "remember":
+        arguments = {"lines": _lines_of(arguments["lines"])}
+    elif line["do"] == "respond":
+        _check(arguments["changes"], {name: kind for name, kind in CHANGES.items() if name in arguments["changes"]}, "respond", only=True)
     return [Event(number, ticks, line["do"], arguments, out)]
+
+
+def _lines_of(history: list[Any]) -> list[Line]:
+    if not all(_is(entry, list) and len(entry) == 2 and all(_is(part, str) for part in entry) for entry in history):
+        raise BadRecording("history must be a list of [role, text]")
+    return [Line(*entry) for entry in history]
 
 
 def _windows(number: int, ticks: int, line: dict[str, Any], out: list[Any]) -> list[Event]:
@@ -155,7 +170,7 @@ def _windows(number: int, ticks: int, line: dict[str, Any], out: list[Any]) -> l
     return events
 
 
-def _message(value: list[Any], call: str) -> Sentence | Spoken | Failed:
+def _message(value: list[Any], call: str) -> Sentence | Called | Spoken | Failed:
     if len(value) != 2 or not _is(value[0], str) or value[0] not in MESSAGES or not _is(value[1], dict):
         raise BadRecording(f"a message must be [name, fields], with one of the names {', '.join(MESSAGES)}")
     kind = MESSAGES[value[0]]
@@ -168,7 +183,7 @@ def _message(value: list[Any], call: str) -> Sentence | Spoken | Failed:
     turn, _, revision = value[1]["ticket"].partition(".")
     if not (turn.isdecimal() and revision.isdecimal()):
         raise BadRecording(f"ticket {value[1]['ticket']!r} must look like 3.1")
-    message: Sentence | Spoken | Failed = kind(**{**value[1], "ticket": Ticket(call, int(turn), int(revision))})
+    message: Sentence | Called | Spoken | Failed = kind(**{**value[1], "ticket": Ticket(call, int(turn), int(revision))})
     return message
 
 

@@ -53,6 +53,7 @@ class Speech:
     guess: SpeakJob | None = None  # the first clause of a guess; whether it was made is not known here
     waiting: list[Sentence] = field(default_factory=list)  # of a guess, beyond its first clause
     started: Ticket | None = None
+    sent: Ticket | None = None  # all of whose sound has left
     timer: asyncio.TimerHandle | None = None
     filler_timer: asyncio.TimerHandle | None = None
     overdue: Commit | None = None  # its filler is due, and is being made
@@ -76,6 +77,10 @@ class Speech:
             parts = [chunk.audio for chunk in chunks]
             for part in [np.concatenate(parts)] if parts and self.joined.whole_replies else parts:
                 self.listener.audio(part)
+        ticket = self.playout.ticket
+        if ticket is not None and self.playout.all_sent and self.sent != ticket:
+            self.sent = ticket
+            self.event(wire.sent(ticket.turn))
         for spoken in self.playout.spoken(now):
             tell(spoken)
             if spoken.last:

@@ -9,6 +9,7 @@ It answers "alpha beta" with "You said alpha beta." word by word. Words in the n
 | cut | the stream ends without saying so |
 | silent | sends nothing until the client goes |
 | forever | sends words until the client goes |
+| use it | calls the first of the functions that it was offered, with {"text": what was asked} |
 | fussy | refuses `max_tokens` and `temperature`, as newer models of OpenAI do |
 
 `gone` counts the clients that left while it was silent or talking; `requests` holds the bodies.
@@ -17,6 +18,7 @@ It answers "alpha beta" with "You said alpha beta." word by word. Words in the n
 from __future__ import annotations
 
 import json
+import re
 import select
 import threading
 from collections.abc import Iterator
@@ -81,9 +83,10 @@ class Handler(BaseHTTPRequestHandler):
         elif "fussy" in asked and "temperature" in body:
             self._json(400, {"error": {"message": "'temperature' does not support 0.0 with this model"}})
         else:
-            self._stream(asked, ollama_chunks if self.path == "/api/chat" else openai_chunks)
+            used = body["tools"][0]["function"]["name"] if "use it" in asked and body.get("tools") else ""
+            self._stream(asked, ollama_chunks if self.path == "/api/chat" else openai_chunks, used)
 
-    def _stream(self, asked: str, framed: Any) -> None:
+    def _stream(self, asked: str, framed: Any, used: str) -> None:
         if "silent" in asked:
             select.select([self.connection], [], [], 30)  # readable when the client closes
             self.server_script.gone.release()
@@ -92,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/x-ndjson" if framed is ollama_chunks else "text/event-stream")
         self.end_headers()
         try:
-            for chunk in framed(words(asked), asked):
+            for chunk in framed(words(asked) if not used else iter(()), asked, used):
                 self.wfile.write(chunk)
                 self.wfile.flush()
         except (BrokenPipeError, ConnectionResetError):
@@ -115,7 +118,10 @@ def words(asked: str) -> Iterator[str]:
         yield " " + word
 
 
-def ollama_chunks(pieces: Iterator[str], asked: str) -> Iterator[bytes]:
+def ollama_chunks(pieces: Iterator[str], asked: str, used: str) -> Iterator[bytes]:
+    if used:  # arguments as an object, the call whole, and done_reason stays "stop"
+        call = {"function": {"index": 0, "name": used, "arguments": {"text": asked}}}
+        yield json.dumps({"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": False}).encode() + b"\n"
     for index, piece in enumerate(pieces):
         yield json.dumps({"message": {"role": "assistant", "content": piece}, "done": False}).encode() + b"\n"
         if index == 0 and "cut" in asked:
@@ -126,7 +132,7 @@ def ollama_chunks(pieces: Iterator[str], asked: str) -> Iterator[bytes]:
     yield b'{"message": {"role": "assistant", "content": ""}, "done": true, "done_reason": "stop"}\n'
 
 
-def openai_chunks(pieces: Iterator[str], asked: str) -> Iterator[bytes]:
+def openai_chunks(pieces: Iterator[str], asked: str, used: str) -> Iterator[bytes]:
     def event(value: Any) -> bytes:
         return b"data: " + json.dumps(value).encode() + b"\r\n\r\n"
 
@@ -138,5 +144,10 @@ def openai_chunks(pieces: Iterator[str], asked: str) -> Iterator[bytes]:
         if index == 0 and "halfway" in asked:
             yield event({"error": {"message": "the runner went away"}})
             return
-    yield event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    if used:
+        first = {"index": 0, "id": "call_abc", "type": "function", "function": {"name": used, "arguments": ""}}
+        yield event({"choices": [{"index": 0, "delta": {"tool_calls": [first]}, "finish_reason": None}]})
+        for part in re.findall(".{1,5}", json.dumps({"text": asked})):
+            yield event({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}}]})
+    yield event({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls" if used else "stop"}]})
     yield event({"choices": [], "usage": {"total_tokens": 3}}) + b"data: [DONE]\n\n"

@@ -27,8 +27,8 @@ SOCKETS = set(
     "requests anyio".split()
 )
 PURE = set(
-    "__future__ abc array bisect collections copy dataclasses difflib enum fractions functools heapq itertools math operator re string "
-    "types typing unicodedata".split()
+    "__future__ abc array bisect collections copy dataclasses difflib enum fractions functools heapq itertools json math operator re "
+    "string types typing unicodedata".split()
 )
 CLOCKS = set("asyncio threading multiprocessing time random logging numpy queue datetime".split())
 

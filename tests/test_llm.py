@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 from engine_checks import eventually
 from fake_llm_server import FakeLLMServer
 
-from fusion.engines import EngineError, load
+from fusion.engines import EngineError, ToolCall, load
+from fusion.engines.chat import Calls, WrittenCalls, messages, spoken
 from fusion.engines.llama_cpp import decoding_threads, fitting, tokens_of
 from fusion.engines.llama_slots import Slots
 
@@ -316,3 +318,55 @@ def test_wrong_servers_and_models(llm_server):
         load("llm", "openai", model="", url=llm_server.url, key="")
     hidden = load("llm", "openai", model="any", url=f"{llm_server.url}/other", key="")  # no list of models there
     assert hidden.model == "any"
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "look_up", "description": "finds", "parameters": {"type": "object"}}}
+TOOLS = json.dumps({"tools": [TOOL], "tool_choice": "auto"})
+CALLED = [("user", "what is it"), ("call", '{"id": "c1", "name": "look_up", "arguments": "{\\"text\\": \\"it\\"}"}'),
+          ("result", '{"id": "c1", "output": "42"}')]
+
+
+def test_calls_and_results_as_servers_and_as_plain_models_take_them():
+    made = messages([*CALLED, ("user", "thanks")])
+    assert [one["role"] for one in made] == ["user", "assistant", "tool", "user"]
+    assert made[1]["tool_calls"][0]["function"] == {"name": "look_up", "arguments": '{"text": "it"}'} and made[2]["tool_call_id"] == "c1"
+    assert [role for role, _ in spoken([*CALLED, ("user", "thanks")])] == ["user", "assistant", "user"]
+
+
+def test_fragments_of_calls_become_whole_ones():
+    calls = Calls()
+    calls.feed([{"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}])
+    calls.feed([{"index": 0, "function": {"arguments": '{"x"'}}, {"index": 1, "function": {"name": "g", "arguments": {"y": 2}}}])
+    calls.feed([{"index": 0, "function": {"arguments": ": 1}"}}])
+    calls.feed(None)
+    assert calls.whole() == [ToolCall("a", "f", '{"x": 1}'), ToolCall("call_1", "g", '{"y": 2}')]
+
+
+@pytest.mark.parametrize(("text", "said", "called"), [
+    ('{"name": "look_up", "arguments": {"text": "it"}}', "", True), ('```json\n{"name": "look_up", "arguments": {}}\n```', "", True),
+    ('<tool_call>{"name": "look_up", "parameters": {}}', "", True),
+    ('{"name": "other", "arguments": {}}', '{"name": "other", "arguments": {}}', False),
+    ("Hello there.", "Hello there.", False), ('{"name": "look_up"', '{"name": "look_up"', False), ("{" * 5000, "{" * 5000, False),
+    ("", "", False),
+])
+def test_a_call_that_a_small_model_writes_as_text(text, said, called):
+    written, out = WrittenCalls(["look_up"]), ""
+    for character in text:
+        out += written.feed(character)
+    assert (out + written.rest(), written.call is not None) == (said, called)
+    assert written.call is None or written.call.name == "look_up"
+
+
+@pytest.mark.parametrize("remote", ["ollama", "openai"])
+def test_servers_are_asked_with_functions_and_their_calls_come_back(request, remote, llm_server):
+    engine = request.getfixturevalue(remote)
+    pieces = list(engine.reply([("user", "please use it")], max_tokens=50, temperature=0.0, tools=TOOLS))
+    (call,) = [piece for piece in pieces if isinstance(piece, ToolCall)]
+    assert (call.name, json.loads(call.arguments)) == ("look_up", {"text": "please use it"})
+    assert llm_server.requests[-1]["tools"] == [TOOL]
+    told = [*CALLED, ("user", "alpha")]
+    assert "".join(str(piece) for piece in engine.reply(told, max_tokens=50, temperature=0.0)).strip()
+    call = llm_server.requests[-1]["messages"][1]["tool_calls"][0]["function"]
+    assert call["arguments"] in ({"text": "it"}, '{"text": "it"}')

@@ -20,10 +20,10 @@ from fusion.call.views import View, view_of
 from fusion.core import turns
 from fusion.core.conversation import Conversation, State
 from fusion.core.endpoint import RATE, WINDOW, Endpoint, SpeechStarted, SpeechStopped
-from fusion.core.floor import Floor
+from fusion.core.floor import JUDGED, Floor
 from fusion.core.patience import MOST_S, stretch
 from fusion.engines import ASROptions, Hypothesis, Utterance, VADStream
-from fusion.messages import Failed, Hangup, Joined, Sentence, Spoken, Stage
+from fusion.messages import Called, Failed, Hangup, Joined, Sentence, Spoken, Stage
 from fusion.settings import Settings
 from fusion.wire import asr_socket as wire
 
@@ -79,9 +79,13 @@ class Caller:
         conversation = Conversation(self.call, instructions, handshake.history, replies=handshake.reply, filler=settings.filler,
                                     counts=self._service.counts)
         conversation.automatic, conversation.language = handshake.turn_detection == "auto", handshake.language or ""
+        conversation.answers, conversation.interruptible = handshake.answers == "auto", handshake.interruptible
+        conversation.dialogue.tools = handshake.tools
         eagerness = settings.eagerness if handshake.eagerness is None else handshake.eagerness
         endpoint = Endpoint(MOST_S * stretch(eagerness) if handshake.reply else CAPTION_PATIENCE_S)
-        return Floor(conversation, endpoint, scored=self._service.scored, eagerness=eagerness)
+        floor = Floor(conversation, endpoint, scored=self._service.scored, eagerness=eagerness)
+        floor.silence_s = JUDGED if handshake.silence is None else handshake.silence
+        return floor
 
     # --- from the socket ----------------------------------------------------------------------------------
 
@@ -96,7 +100,7 @@ class Caller:
         """Tell the speaking process where this caller's replies go, and in which voice."""
         if self._handshake.reply:
             whole = self.dialect is wire.Dialect.WHISPER_FUSION
-            self._service.post(Joined(self.call, self.uid, self.address, whole, self._voice, self._speed))
+            self._service.post(Joined(self.call, self.uid, self.address, whole, self._voice, self._speed, self._handshake.paced))
 
     async def hear(self, frame: bytes) -> None:
         pcm = self._decoder.feed(frame)
@@ -137,8 +141,25 @@ class Caller:
                 raise wire.FrameError("nothing_said", "there is no speech to commit; speak first, then send commit")
         elif isinstance(control, wire.HeardUpTo):
             self._act(self.floor.heard_up_to(control.turn, control.seconds, now))
+        elif isinstance(control, wire.Respond):
+            self._respond(control, now)
+        elif isinstance(control, wire.Clear):
+            self._act(self.floor.clear(now))
+        elif isinstance(control, wire.History):
+            self._act(self.floor.remember(control.lines, now))
+        elif isinstance(control, wire.Result):
+            self._act(self.floor.result(control.id, control.output, now))
         elif isinstance(control, wire.Update):
             self._update(control)
+
+    def _respond(self, control: wire.Respond, now: float) -> None:
+        state = self.conversation.state
+        if state in (State.USER, State.DOUBT) or state is State.PAUSE and not self.conversation.closing:
+            raise wire.FrameError("still_speaking", "somebody is speaking; commit or clear that first, then ask for an answer")
+        if not self.conversation.replies:
+            raise wire.FrameError("no_replies", 'this call has "reply": false in its handshake, so there is nobody to answer')
+        changes = {"instructions": control.instructions, "tools": control.tools}
+        self._act(self.floor.respond({name: value for name, value in changes.items() if value is not None}, now))
 
     def commit(self) -> bool:
         """End the turn by hand; False when there is none."""
@@ -165,6 +186,14 @@ class Caller:
             self.conversation.language = language or ""
         if update.eagerness is not None:
             self.floor.eagerness = update.eagerness
+        if update.silence is not None:
+            self.floor.silence_s = update.silence
+        if update.answers is not None:
+            self.conversation.answers = update.answers == "auto"
+        if update.interruptible is not None:
+            self.conversation.interruptible = update.interruptible
+        if update.tools is not None:
+            self.conversation.dialogue.tools = update.tools
         if update.voice is not None or update.speed is not None:
             check_voice(update.voice or "", self._service.stages)
             if update.voice is not None:
@@ -190,7 +219,7 @@ class Caller:
 
     # --- from the other processes -------------------------------------------------------------------------
 
-    def message(self, message: Sentence | Spoken | Failed) -> None:
+    def message(self, message: Sentence | Called | Spoken | Failed) -> None:
         self._act(self.floor.message(message, self._loop.time()))
 
     def stage(self, stage: Stage) -> None:

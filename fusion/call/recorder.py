@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from fusion.core.endpoint import RATE
 from fusion.core.floor import Floor
 from fusion.core.turns import Command
-from fusion.messages import Failed, Sentence, Spoken, Ticket
+from fusion.messages import Called, Failed, Line, Sentence, Spoken, Ticket
 
 FORMAT, VERSION = "whisperfusion call", 1
 TICKS = 10_000  # in a second: the resolution of the times in a recording
@@ -29,9 +29,9 @@ LINE_WINDOWS = 50  # at most, on a line: 1.6 s
 FLUSH_S = 2.0  # between two writes to the disk: what a killed process loses
 
 # What the shell sets without an event. It is written down before the next event, when it matters first.
-SET_ON_FLOOR: dict[str, type] = {"partial_s": float, "eagerness": float}
-SET_ON_CONVERSATION: dict[str, type] = {"automatic": bool, "early_guesses": bool, "language": str}
-SET_ON_DIALOGUE: dict[str, type] = {"brief": bool, "instructions": str}
+SET_ON_FLOOR: dict[str, type] = {"partial_s": float, "eagerness": float, "silence_s": float}
+SET_ON_CONVERSATION: dict[str, type] = {"answers": bool, "automatic": bool, "early_guesses": bool, "interruptible": bool, "language": str}
+SET_ON_DIALOGUE: dict[str, type] = {"brief": bool, "instructions": str, "tools": str}
 
 log = logging.getLogger("asr")
 
@@ -221,7 +221,19 @@ class RecordedFloor:
     def heard_up_to(self, turn: int, seconds: float, now: float) -> list[Command]:
         return self._event("heard_up_to", now, turn=turn, seconds=seconds)
 
-    def message(self, message: Sentence | Spoken | Failed, now: float) -> list[Command]:
+    def respond(self, changes: Mapping[str, str], now: float) -> list[Command]:
+        return self._event("respond", now, changes=dict(changes))
+
+    def clear(self, now: float) -> list[Command]:
+        return self._event("clear", now)
+
+    def remember(self, lines: Sequence[Line], now: float) -> list[Command]:
+        return self._event("remember", now, lines=[list(line) for line in lines])
+
+    def result(self, id: str, output: str, now: float) -> list[Command]:
+        return self._event("result", now, id=id, output=output)
+
+    def message(self, message: Sentence | Called | Spoken | Failed, now: float) -> list[Command]:
         return self._event("message", now, message=message)
 
     def stage_down(self, stage: str, now: float) -> list[Command]:

@@ -147,10 +147,14 @@ class EventsView:
     def tell(self, fact: turns.Command) -> None:
         if isinstance(fact, turns.BotSaid):
             self._event("reply", turn=fact.turn, index=fact.index, text=fact.text, last=fact.last)
+        elif isinstance(fact, turns.BotCalled):
+            self._event("call", turn=fact.turn, id=fact.id, name=fact.name, arguments=fact.arguments)
         elif isinstance(fact, turns.Played):
             self._event("spoken", turn=fact.turn, seconds=round(fact.seconds, 3), last=fact.last)
         elif isinstance(fact, turns.Interrupted):
             self._event("interrupted", turn=fact.turn, heard=fact.heard)
+        elif isinstance(fact, turns.Heard):
+            self._event("heard", turn=fact.turn, heard=fact.text)
         elif isinstance(fact, turns.TurnFailed):
             self._event("error", code=f"{fact.stage}_failed", message=fact.reason, turn=fact.turn)
         elif isinstance(fact, turns.Latency):

@@ -34,17 +34,32 @@ speaking before anything of the answer was heard has not been cut off: the answe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 
 from fusion.core.dialogue import Dialogue
 from fusion.core.doubt import ECHO_LAG_S, OVERLAP, Doubt, Verdict
 from fusion.core.endpoint import samples
+from fusion.core.memory import Memory
 from fusion.core.said import Said
 from fusion.core.text import words
-from fusion.core.turns import BotSaid, Command, Counts, HeardYou, Marks, Played, StartHearing, StopHearing, Thinking, TurnFailed, UserSaid
-from fusion.messages import Commit, Failed, Hold, Line, Resume, Sentence, Spoken
+from fusion.core.turns import (
+    BotSaid,
+    Command,
+    Counts,
+    HeardYou,
+    Marks,
+    Played,
+    Reply,
+    StartHearing,
+    StopHearing,
+    Thinking,
+    TurnFailed,
+    UserSaid,
+)
+from fusion.messages import Called, Commit, Failed, Hold, Line, Resume, Sentence, Spoken
 
 WORDS_WAIT_S = 20.0  # for the recognizer, after the end of a turn
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
@@ -71,6 +86,8 @@ class Conversation:
         self.dialogue = Dialogue(call, instructions, history, counts)
         self.replies, self.filler = replies, filler
         self.automatic = True
+        self.answers = True  # False: a turn is answered only when that is asked for (`respond`)
+        self.interruptible = True  # False: what is said over an answer is the next turn
         self.language = "en"
         self.early_guesses = True  # off when the machine has no time to waste
         self.state = State.IDLE
@@ -81,6 +98,7 @@ class Conversation:
         self._said = self._answered = Said()  # in this turn; in the one that is being answered
         self._put_off: Said | None = None  # words that may have been an echo, until this is known
         self._put_off_until: float | None = None
+        self._asked = False  # the turn whose words are on their way shall be answered
 
     @property
     def wake_at(self) -> float | None:
@@ -105,7 +123,7 @@ class Conversation:
         if self.state is State.BOT and self.dialogue.reply:
             self.state, self._said = State.DOUBT, Said(at)
             self._deadline, self._thinking_at, self._put_off_until = now + DOUBT_WAIT_S, None, None
-            held = self._doubt.begins(self.dialogue.reply, now)
+            held = self._doubt.begins(self.dialogue.reply, now, self.interruptible)
             return [StartHearing(at), *([Hold(self.dialogue.reply.ticket)] if held else [])]
         if self.state is State.DOUBT:
             self._said.goes_on(at)
@@ -183,10 +201,38 @@ class Conversation:
         self._rest()
         return commands
 
+    def respond(self, changes: Mapping[str, str], now: float) -> list[Command]:
+        """Answer what was said so far; a turn that is over, but whose words are still on their way, when they come.
+
+        Nothing happens while somebody speaks: the turn comes first. `changes`: "instructions" and "tools" of this answer only.
+        """
+        if self.state in (State.USER, State.PAUSE, State.DOUBT):
+            self._asked = self._asked or self.closing
+            return []
+        reply, asked = self.dialogue.respond(changes, now)
+        self._answered, self._marks = Said(), Marks(now, now, now)
+        return [*asked, *self._let_out(reply, now)]
+
+    def remember(self, lines: Sequence[Line]) -> list[Command]:
+        """`lines` are what was said so far. A guess that knew otherwise is dropped."""
+        self.dialogue.memory = Memory(lines)
+        return self.dialogue.drop_guess()
+
+    def result(self, id: str, output: str) -> list[Command]:
+        self.dialogue.memory.used("result", json.dumps({"id": id, "output": output}))
+        return self.dialogue.drop_guess()
+
+    def clear(self, now: float) -> list[Command]:
+        """What is being said is of no interest; an answer goes on."""
+        if self.state is State.DOUBT and self.dialogue.reply:
+            return self._resume(now)
+        if self.state not in (State.USER, State.PAUSE):
+            return []
+        self._said.text = ""
+        return self._nothing_said()
+
     def heard_up_to(self, turn: int, seconds: float) -> list[Command]:
-        if self.dialogue.reply and self.dialogue.reply.committed and turn == self.dialogue.reply.ticket.turn and seconds >= 0:
-            self.dialogue.reply.heard_s = seconds
-        return []
+        return self.dialogue.heard_up_to(turn, seconds) if seconds >= 0 else []
 
     # --- what the other processes tell --------------------------------------------------------------------
 
@@ -200,6 +246,15 @@ class Conversation:
         self._patience(now)
         shown = BotSaid(reply.ticket.turn, message.index, message.text, message.last)
         return [shown, *(self._settle(now) if reply.played_out and reply.complete else [])]
+
+    def called(self, message: Called, now: float) -> list[Command]:
+        """The reply uses a function."""
+        reply = self.dialogue.reply
+        if reply is None or message.ticket != reply.ticket or reply.complete:
+            return []
+        reply.calls.append(message)
+        self._patience(now)
+        return list(reply.called()[-1:]) if reply.committed else []
 
     def spoken(self, message: Spoken, now: float) -> list[Command]:
         reply = self.dialogue.reply
@@ -288,7 +343,7 @@ class Conversation:
         return [self.dialogue.prepare(said.text)]
 
     def _may_guess(self) -> bool:
-        return self.replies and self.automatic and not self._doubt.is_echo(self._said.text)
+        return self.replies and self.answers and self.automatic and not self._doubt.is_echo(self._said.text)
 
     def _without_guess(self, now: float) -> list[Command]:
         """The guess failed: forget it; the turn itself goes on and will ask again."""
@@ -305,7 +360,10 @@ class Conversation:
         if words(self._said.text) and not self._doubt.is_echo(self._said.text):
             return [StopHearing(), *self._finish_with(self._said.text, now)]
         self._said.text = ""
-        commands = [*self.dialogue.drop_wrong_guess(self._said.text), StopHearing(), UserSaid(self.dialogue.turn, "")]
+        return self._nothing_said()
+
+    def _nothing_said(self) -> list[Command]:
+        commands = [*self.dialogue.drop_wrong_guess(""), StopHearing(), UserSaid(self.dialogue.turn, "")]
         self._rest()
         return commands
 
@@ -313,17 +371,22 @@ class Conversation:
         """The user's turn is `text`: show it, remember it, let the answer out."""
         commands: list[Command] = [*self._heard_you(), UserSaid(self.dialogue.turn, text)]
         self.dialogue.counts.turns += 1
-        if not self.replies:
+        if not self.replies or not (self.answers or self._asked):
             self.dialogue.memory.user(text)
             self.dialogue.next_turn()
             self._rest()
             return commands
         self._answered = self._said
         reply, asked = self.dialogue.commit(text, now)
+        return [*commands, *asked, *self._let_out(reply, now)]
+
+    def _let_out(self, reply: Reply, now: float) -> list[Command]:
+        """The answer is wanted: what there is of it, and what will come."""
+        self._asked = False
         self.state, self._thinking_at = State.BOT, now + THINKING_S
         self._patience(now)
         after_s = max(0.0, self._marks.ended_at + FILLER_S - now) if self.filler else 0.0
-        return [*commands, *asked, Commit(reply.ticket, self.filler, after_s), *reply.said()]
+        return [Commit(reply.ticket, self.filler, after_s), *reply.said()]
 
     # --- the answer ---------------------------------------------------------------------------------------
 
@@ -335,6 +398,8 @@ class Conversation:
     def _judge_doubt(self, now: float, too_late: bool = False) -> list[Command]:
         """Somebody makes a sound over the answer: do they want the turn? `too_late`: no more is waited for."""
         verdict = self._doubt.verdict(self._said, too_late) if self.dialogue.reply else Verdict.YIELD
+        if not self.interruptible and (verdict in (Verdict.YIELD, Verdict.PUT_OFF) or not self._said.known):
+            verdict = Verdict.WAIT
         if verdict is Verdict.YIELD:
             return self._yield(now)
         if verdict is Verdict.RESUME:
@@ -426,4 +491,4 @@ class Conversation:
 
     def _rest(self) -> None:
         self.state, self._deadline, self._thinking_at, self.dialogue.reply = State.IDLE, None, None, None
-        self._said, self._put_off, self._put_off_until = Said(), None, None
+        self._said, self._put_off, self._put_off_until, self._asked = Said(), None, None, False

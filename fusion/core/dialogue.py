@@ -6,11 +6,12 @@ revision, and what comes of an older one is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from fusion.core.memory import Memory
 from fusion.core.text import same_words
-from fusion.core.turns import BotSaid, Command, Counts, Interrupted, Reply
+from fusion.core.turns import BotSaid, Command, Counts, Heard, Interrupted, Reply
 from fusion.messages import Cancel, Commit, Generate, Line, Prepare, Sentence, Ticket
 
 APOLOGY = "Sorry, something went wrong. Please try again."
@@ -21,11 +22,13 @@ class Dialogue:
 
     def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), counts: Counts | None = None) -> None:
         self.call, self.instructions = call, instructions
+        self.tools = ""  # what the model may use; see Generate
         self.brief = False  # answers shall be short: the machine is overloaded
         self.memory = Memory(history)
         self.counts = counts or Counts()
         self.turn, self.revision = 1, 0
         self.reply: Reply | None = None
+        self._past: tuple[Reply, str] | None = None  # the answer before, and what is remembered of it
 
     @property
     def ticket(self) -> Ticket:
@@ -38,7 +41,7 @@ class Dialogue:
 
     def prepare(self, text: str = "") -> Prepare:
         """The model reads the dialogue so far, and what is being said, before it is asked anything."""
-        return Prepare(self.ticket, self.memory.prompt(self.instructions, text))
+        return Prepare(self.ticket, self.memory.prompt(self.instructions, text), self.tools)
 
     def answers(self, text: str) -> bool:
         """Does the reply answer these words of the user?"""
@@ -51,7 +54,10 @@ class Dialogue:
 
     def drop_wrong_guess(self, text: str) -> list[Command]:
         """The user says `text`: a guess for other words is of no use."""
-        if self.reply is None or self.reply.committed or self.answers(text):
+        return [] if self.answers(text) else self.drop_guess()
+
+    def drop_guess(self) -> list[Command]:
+        if self.reply is None or self.reply.committed:
             return []
         self.forget_guess()
         return [Cancel(self.ticket)]
@@ -73,13 +79,28 @@ class Dialogue:
         self.memory.user(text)
         return reply, commands
 
+    def respond(self, changes: Mapping[str, str], now: float) -> tuple[Reply, list[Command]]:
+        """An answer to what was said so far, without a new line of the user. `changes`: its own "instructions" and "tools"."""
+        commands = [*self.abandon(), self._generate("", now, **changes)]
+        assert self.reply is not None
+        self.reply.committed, self.reply.decided_at = True, now
+        return self.reply, commands
+
     def settle(self) -> Reply | None:
         """The answer was heard to its end: remember it."""
         reply, self.reply = self.reply, None
-        if reply and not reply.excuse:
-            self.memory.assistant(reply.text() if reply.played else "")
+        if reply:
+            self._remember(reply, reply.text() if reply.played else "")
         self.next_turn()
         return reply
+
+    def _remember(self, reply: Reply, heard: str) -> None:
+        if reply.excuse:
+            return
+        self._past = reply, heard
+        self.memory.assistant(heard)
+        for call in reply.calls:
+            self.memory.used("call", json.dumps({"id": call.id, "name": call.name, "arguments": call.arguments}))
 
     def abandon(self) -> list[Command]:
         """Cancel whatever is in flight; memory keeps exactly what was heard of an answer."""
@@ -91,9 +112,22 @@ class Dialogue:
             return [Cancel(self.ticket)]
         heard, turn = reply.heard(), self.turn
         self.next_turn()
-        if not reply.excuse:
-            self.memory.assistant(heard)
+        self._remember(reply, heard)
         return [Cancel(self.ticket), Interrupted(turn, heard)]
+
+    def heard_up_to(self, turn: int, seconds: float) -> list[Command]:
+        """The client has played so much of the answer of `turn`: of the present one, or of the one before."""
+        reply = self.reply
+        if reply and reply.committed and turn == reply.ticket.turn:
+            reply.heard_s = seconds
+            return []
+        if self._past is None or turn != self._past[0].ticket.turn:
+            return []
+        past, remembered = self._past
+        past.heard_s = seconds
+        self._past = past, past.heard()
+        self.memory.amend(remembered, self._past[1])
+        return [Heard(turn, self._past[1])]
 
     def fail(self) -> list[Command]:
         """The turn has no answer, and its question is forgotten: asked again it must not stand there twice."""
@@ -108,7 +142,8 @@ class Dialogue:
         self.reply = reply = Reply(self.ticket, "", now, committed=True, pieces={0: APOLOGY}, complete=True, excuse=True)
         return [Sentence(reply.ticket, 0, APOLOGY, last=True), Commit(reply.ticket), BotSaid(self.turn, 0, APOLOGY, True)]
 
-    def _generate(self, text: str, now: float) -> Generate:
+    def _generate(self, text: str, now: float, instructions: str | None = None, tools: str | None = None) -> Generate:
         self.revision += 1
         self.reply = Reply(self.ticket, text, now)
-        return Generate(self.reply.ticket, self.memory.prompt(self.instructions, text), self.brief)
+        told = self.instructions if instructions is None else instructions
+        return Generate(self.reply.ticket, self.memory.prompt(told, text), self.brief, self.tools if tools is None else tools)

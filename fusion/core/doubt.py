@@ -58,7 +58,7 @@ class Doubt:
         self._recognised = False  # words of ours came back in this call
         self._last: tuple[Reply | None, float] = (None, 0.0)  # the last answer and when it ended
 
-    def begins(self, reply: Reply, now: float) -> bool:
+    def begins(self, reply: Reply, now: float, interruptible: bool = True) -> bool:
         """Speech starts over `reply`: shall the sound stop?"""
         if reply is not self._reply:
             self._stops, self._suspect, self._resumed_at = 0, False, None
@@ -67,7 +67,7 @@ class Doubt:
         if before and self._suspect:  # whenever our sound begins, so does that: nobody is so quick twice
             self._guard, self._echoed = GUARDED_REPLIES, True
         self._reply, self._under, self._unheard = reply, True, not reply.played
-        self.held = self._unheard or not (self._guard or self._stops >= STOPS)
+        self.held = interruptible and (self._unheard or not (self._guard or self._stops >= STOPS))
         self._stops += self.held
         return self.held
 

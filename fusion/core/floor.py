@@ -8,14 +8,15 @@ tests and the replay of a recorded call are three users of this one object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fusion.core.conversation import Conversation, State
 from fusion.core.endpoint import RATE, STOP, TAIL, WINDOW, Endpoint, Event, ScoreDue, SpeechStarted, SpeechStopped, samples
 from fusion.core.patience import silence_needed
 from fusion.core.turns import AskScore, AskWords, Command, StartHearing, StopHearing
-from fusion.messages import Failed, Sentence, Spoken
+from fusion.messages import Called, Failed, Line, Sentence, Spoken
 
+JUDGED = -1.0  # as `silence_s`: how much silence ends a turn is judged
 EARLY = TAIL  # silence after which the words are asked for, before the endpoint is sure that it is a pause
 PARTIAL_S = 0.3  # new audio between two partial transcripts, while there is time for them
 
@@ -27,6 +28,7 @@ class Floor:
         self.conversation, self.endpoint = conversation, endpoint
         self.scored, self.eagerness = scored, eagerness
         self.partial_s = PARTIAL_S
+        self.silence_s = JUDGED  # exactly so much ends a turn, whatever was said
         self.ended_at = 0.0  # when the last speech ended
         self._score: float | None = None  # of the present pause
         self._awaiting: int | None = None  # the pause whose score is on its way
@@ -88,10 +90,28 @@ class Floor:
     def interrupt(self, now: float) -> list[Command]:
         return self._after(self.conversation.interrupt(now), now)
 
+    def respond(self, changes: Mapping[str, str], now: float) -> list[Command]:
+        """Answer what was said so far. `changes`: other "instructions" and "tools", for this answer only."""
+        self.ended_at = now
+        return self._after(self.conversation.respond(changes, now), now)
+
+    def remember(self, lines: Sequence[Line], now: float) -> list[Command]:
+        """The client knows better what was said so far."""
+        return self._after(self.conversation.remember(lines), now)
+
+    def result(self, id: str, output: str, now: float) -> list[Command]:
+        """What came of a function that the answer used."""
+        return self._after(self.conversation.result(id, output), now)
+
+    def clear(self, now: float) -> list[Command]:
+        return self._after(self.conversation.clear(now), now)
+
     def heard_up_to(self, turn: int, seconds: float, now: float) -> list[Command]:
         return self._after(self.conversation.heard_up_to(turn, seconds), now)
 
-    def message(self, message: Sentence | Spoken | Failed, now: float) -> list[Command]:
+    def message(self, message: Sentence | Called | Spoken | Failed, now: float) -> list[Command]:
+        if isinstance(message, Called):
+            return self._after(self.conversation.called(message, now), now)
         if isinstance(message, Sentence):
             return self._after(self.conversation.sentence(message, now), now)
         if isinstance(message, Spoken):
@@ -143,13 +163,16 @@ class Floor:
     def _judge(self, now: float) -> list[Command]:
         """How much silence would end the turn, as far as is known now?"""
         conversation = self.conversation
-        if not self._automatic or conversation.state is not State.PAUSE or self.endpoint.stopped_at is None:
+        automatic = self._automatic or (conversation.automatic and self.silence_s >= 0)
+        if not automatic or conversation.state is not State.PAUSE or self.endpoint.stopped_at is None:
             return []
         known = (self.endpoint.stopped_at, self._score, conversation.words)
         if known == self._judged:
             return []
         self._judged = known
-        needed = silence_needed(self._score, conversation.words, conversation.language, self.eagerness, conversation.telling)
+        needed: float | None = self.silence_s
+        if self.silence_s < 0:
+            needed = silence_needed(self._score, conversation.words, conversation.language, self.eagerness, conversation.telling)
         return self._events(self.endpoint.judge(needed), now)
 
     def _ask(self, now: float) -> list[Command]:

@@ -181,6 +181,11 @@ class Playout(Generic[A]):
         return ticket == self._ticket and self._committed and not self._held and self._sent == 0 and self._playing == 0
 
     @property
+    def all_sent(self) -> bool:
+        """Has the last sound of the reply left?"""
+        return self._committed and self._complete() and not any(sentence.waiting for sentence in self._sentences.values())
+
+    @property
     def ticket(self) -> Ticket | None:
         """Whose audio this is; None before the first."""
         return self._ticket

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fusion.core.endpoint import SpeechStarted, SpeechStopped
 from fusion.core.text import heard_text
-from fusion.messages import Cancel, Commit, Generate, Hold, Prepare, Resume, Sentence, Ticket
+from fusion.messages import Called, Cancel, Commit, Generate, Hold, Prepare, Resume, Sentence, Ticket
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,16 @@ class BotSaid:
 
 
 @dataclass(frozen=True)
+class BotCalled:
+    """The answer uses a function: the client is to run it, and to tell what came of it."""
+
+    turn: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Played:
     turn: int
     seconds: float
@@ -76,6 +86,14 @@ class Played:
 class Interrupted:
     turn: int
     heard: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of an answer, now that the client has said how much of its sound was played."""
+
+    turn: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -105,9 +123,9 @@ class Latency:
 
 Command = (
     Generate | Prepare | Commit | Hold | Resume | Cancel | Sentence | StartHearing | StopHearing | AskWords | AskScore | HeardYou
-    | Thinking | UserSaid | BotSaid | Played | Interrupted | TurnFailed | Latency | SpeechStarted | SpeechStopped
+    | Thinking | UserSaid | BotSaid | BotCalled | Played | Interrupted | Heard | TurnFailed | Latency | SpeechStarted | SpeechStopped
 )
-TOLD = (HeardYou, Thinking, BotSaid, Played, Interrupted, TurnFailed, Latency)  # what the caller is told
+TOLD = (HeardYou, Thinking, BotSaid, BotCalled, Played, Interrupted, Heard, TurnFailed, Latency)  # what the caller is told
 
 
 @dataclass
@@ -131,6 +149,7 @@ class Reply:
     asked_at: float
     committed: bool = False
     pieces: dict[int, str] = field(default_factory=dict)
+    calls: list[Called] = field(default_factory=list)
     played: dict[int, tuple[float, float]] = field(default_factory=dict)  # index -> (heard, total) seconds
     heard_s: float | None = None  # the client's own count, when it tells
     complete: bool = False
@@ -150,10 +169,14 @@ class Reply:
         self.pieces[message.index] = message.text
         self.complete = message.last
 
-    def said(self) -> list[BotSaid]:
-        """The pieces that are there, to be shown."""
+    def said(self) -> list[BotSaid | BotCalled]:
+        """The pieces and the calls that are there, to be shown."""
         last = max(self.pieces, default=-1)
-        return [BotSaid(self.ticket.turn, i, self.pieces[i], self.complete and i == last) for i in sorted(self.pieces)]
+        pieces = [BotSaid(self.ticket.turn, i, self.pieces[i], self.complete and i == last) for i in sorted(self.pieces)]
+        return [*self.called(), *pieces]
+
+    def called(self) -> list[BotSaid | BotCalled]:
+        return [BotCalled(self.ticket.turn, one.id, one.name, one.arguments) for one in self.calls]
 
     def text(self) -> str:
         return " ".join(self.pieces[i] for i in sorted(self.pieces) if self.pieces[i]).strip()

@@ -57,13 +57,17 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class ASROptions:
-    """`language` None = detect. `task` is "transcribe" or "translate" (into English)."""
+    """`language` None = detect. `task` is "transcribe" or "translate" (into English).
+
+    `temperature` concerns whole files: 0 = the likeliest words, and others only where those are no good.
+    """
 
     language: str | None = None
     task: str = "transcribe"
     initial_prompt: str = ""
     hotwords: str = ""
     word_timestamps: bool = False
+    temperature: float = 0.0
 
 
 class Utterance(Protocol):
@@ -78,7 +82,9 @@ class Utterance(Protocol):
 
 class ASR(Protocol):
     """May also have `hear_together(jobs)`, which gives for a list of (utterance, pcm, final), all of different utterances that it
-    began, what `hear` of each would return or raise (`Hypothesis | EngineError`), and takes less time for it."""
+    began, what `hear` of each would return or raise (`Hypothesis | EngineError`), and takes less time for it; and
+    `transcribe_together(recordings)`, which gives (index, segment) for a list of (pcm, options); and `detect(pcm)`, which tells
+    the language (ISO code) and its probability."""
 
     model: str
     device: str
@@ -99,6 +105,27 @@ def hear_together(asr: ASR, jobs: Sequence[tuple[Utterance, np.ndarray, bool]]) 
     return [_heard(*job) for job in jobs]
 
 
+def transcribe_together(asr: ASR, recordings: Sequence[tuple[np.ndarray, ASROptions]]) -> Iterator[tuple[int, Segment]]:
+    """The segments of whole recordings, with the index of theirs; at the same time where the engine can. EngineError ends them all."""
+    at_once = getattr(asr, "transcribe_together", None)
+    if at_once is not None:
+        yield from at_once(recordings)
+        return
+    for at, (pcm, options) in enumerate(recordings):
+        for segment in asr.transcribe(pcm, options):
+            yield at, segment
+
+
+def detect_language(asr: ASR, pcm: np.ndarray) -> tuple[str, float]:
+    """ISO code and probability of the language that is spoken in `pcm`; ("en", 1.0) of a recognizer that knows no other."""
+    detect = getattr(asr, "detect", None)
+    if detect is not None:
+        found: tuple[str, float] = detect(pcm)
+        return found
+    heard = asr.begin(ASROptions()).hear(pcm)
+    return heard.language or "en", heard.language_probability
+
+
 def _heard(utterance: Utterance, pcm: np.ndarray, final: bool) -> Hypothesis | EngineError:
     try:
         return utterance.hear(pcm, final)
@@ -106,7 +133,19 @@ def _heard(utterance: Utterance, pcm: np.ndarray, final: bool) -> Hypothesis | E
         return error
 
 
+@dataclass(frozen=True)
+class ToolCall:
+    """The model wants a function to be run. `arguments` is a JSON object as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 class LLM(Protocol):
+    """One with `tools = True` also takes `tools` in `reply` and `prepare`: {"tools", "tool_choice"} as JSON in the form of chat
+    completions. Its lines may then have the roles "call" and "result" (`messages.Line`), and its pieces may be `ToolCall`s."""
+
     model: str
     device: str
     parallel: int  # how many replies may run at once in threads of the caller

@@ -1,7 +1,7 @@
-"""Whisper by faster-whisper: live utterances in short contexts, whole files by its own long-form decoding.
+"""Whisper by faster-whisper: live utterances in short contexts, whole files in batches of full windows.
 
 Live decoding is `whisper_utterance` (what may be repeated, and what is settled) over `whisper_decode` (a context as
-short as the speech).
+short as the speech); files are `whisper_files`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from fusion.engines import ASR_RATE, ASROptions, EngineError, Hypothesis, Segment, Word
+from fusion.engines import ASR_RATE, ASROptions, EngineError, Hypothesis, Segment
 from fusion.engines.pcm import checked
 from fusion.engines.whisper_decode import MIN_CONTEXT_S, ShortContext
+from fusion.engines.whisper_files import WhisperFiles
 from fusion.engines.whisper_utterance import Job, WhisperUtterance, fitting, hear_together
+from fusion.machine import cores
 
 COPIED_BYTES = 200_000_000  # base is smaller; a second copy of a larger model would cost more memory than it is worth
 NICE = 10
+DETECT_S = 29  # seconds that tell the language
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class FasterWhisper:
             with ThreadPoolExecutor(1, initializer=_yield_to_others) as pool:
                 behind = pool.submit(_load, model, "cpu", compute_type, threads).result()[1]
         self._behind = ShortContext(behind, min_context_s)
+        self._path, self._compute_type = model, compute_type
+        self._files: WhisperFiles | None = None  # whole recordings; loaded when the first comes
         self._multilingual: bool = self._whisper.model.is_multilingual
         self.languages: tuple[str, ...] = tuple(self._whisper.supported_languages)
 
@@ -61,17 +66,28 @@ class FasterWhisper:
         return hear_together(jobs)
 
     def transcribe(self, pcm: np.ndarray, options: ASROptions) -> Iterator[Segment]:
-        options, pcm = fitting(options, self.languages, self._multilingual), checked(pcm)
-        if not len(pcm):
-            return
-        segments, _ = self._whisper.transcribe(
-            pcm, language=options.language, task=options.task, beam_size=self.beam_size, vad_filter=True,
-            initial_prompt=options.initial_prompt or None, hotwords=options.hotwords or None,
-            word_timestamps=options.word_timestamps,
-        )
-        for s in segments:
-            words = tuple(Word(w.start, w.end, w.word.strip(), w.probability) for w in s.words or ())
-            yield Segment(s.start, s.end, s.text.strip(), words, s.avg_logprob, s.no_speech_prob)
+        for _, segment in self.transcribe_together([(pcm, options)]):
+            yield segment
+
+    def transcribe_together(self, recordings: Sequence[tuple[np.ndarray, ASROptions]]) -> Iterator[tuple[int, Segment]]:
+        """Several recordings, in batches. On the CPU by a copy of its own, loaded when first needed, whose threads yield to all others."""
+        fitted = [(checked(pcm), fitting(options, self.languages, self._multilingual)) for pcm, options in recordings]
+        if self._files is None:
+            self._files = WhisperFiles(self._loaded(), self.beam_size)
+        yield from self._files.read(fitted)
+
+    def detect(self, pcm: np.ndarray) -> tuple[str, float]:
+        """By the first half minute; and by the copy that yields to others, where there is one."""
+        if not self._multilingual:
+            return "en", 1.0
+        return self._behind.language(self._behind.encode(checked(pcm)[: DETECT_S * ASR_RATE]))
+
+    def _loaded(self) -> Any:
+        if self.device != "cpu":
+            return self._whisper
+        with ThreadPoolExecutor(1, initializer=_yield_to_others) as pool:
+            whisper: Any = pool.submit(_load, self._path, "cpu", self._compute_type, cores()).result()[1]
+        return whisper
 
 
 def _yield_to_others() -> None:

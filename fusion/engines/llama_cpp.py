@@ -19,6 +19,7 @@ what is new: 9 ms a token, five of them the template's after the last word; all 
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import time
@@ -26,8 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fusion.engines import EngineError
-from fusion.engines.chat import Lines, messages
+from fusion.engines import EngineError, ToolCall
+from fusion.engines.chat import Calls, Lines, WrittenCalls, messages
 from fusion.engines.llama_pace import Pace
 from fusion.engines.llama_slots import Slot, Slots
 from fusion.engines.pump import PULSE_S, pieces
@@ -36,6 +37,7 @@ FULL_DIALOGUES = 4  # dialogues of full length that fit into memory at once; sho
 BYTES_PER_TOKEN, TOKENS_PER_LINE = 3, 8  # on the safe side: English has 4.3 bytes a token
 GIVE_UP_S = 20.0  # of waiting for a slot
 WARM_WAIT_S = 0.5  # between two looks whether somebody is served
+TOOLS = "tools"  # the role of a line that no model sees: what it may use stands in the prompt, and so belongs to what a slot has read
 SPIN = "300"  # turns of a waiting thread before it sleeps; libgomp's default is hundreds of thousands
 
 
@@ -46,6 +48,8 @@ class LlamaCpp:
     `threads` is the number of cores of this machine, from which the numbers for decoding and for prompts follow;
     `decode_threads` and `prompt_threads` overrule them. `gpu_layers` -1 puts on a GPU what fits.
     """
+
+    tools = True
 
     def __init__(self, *, model: str, context: int = 2048, parallel: int = 8, threads: int = 2, decode_threads: int = 0,
                  prompt_threads: int = 0, gpu_layers: int = -1) -> None:
@@ -61,6 +65,7 @@ class LlamaCpp:
         self.device = str(gpus[0]).lower() if gpus and gpu_layers else "cpu"
         params = xllamacpp.CommonParams()
         params.model.path, params.n_gpu_layers = model, gpu_layers
+        params.use_jinja = True  # templates as models bring them; functions need that
         params.n_ctx, params.kv_unified = context * FULL_DIALOGUES, True
         params.n_parallel = parallel * 2  # slots cost nothing and keep the dialogues of those who listen
         params.cpuparams.n_threads = decode_threads or decoding_threads(threads)
@@ -77,14 +82,16 @@ class LlamaCpp:
                               "or too large for this memory; choose another with LLM_MODEL") from error
         self._slots, self._pace = Slots(params.n_parallel, params.n_ctx), Pace(1 if few_cores else parallel)
 
-    def reply(self, lines: Lines, *, max_tokens: int, temperature: float) -> Iterator[str]:
-        lines = fitting(lines, self.context - max_tokens)
+    def reply(self, lines: Lines, *, max_tokens: int, temperature: float, tools: str = "") -> Iterator[str | ToolCall]:
+        lines = fitting([(TOOLS, tools), *lines] if tools else lines, self.context - max_tokens)
         yield from self._run(lines, max_tokens, temperature, preparing=False)
 
-    def prepare(self, lines: Lines) -> None:
+    def prepare(self, lines: Lines, tools: str = "") -> None:
         """Blocks until the lines are read, unless all but a few words of them were. What follows is always a user's line."""
         if not lines or lines[-1][0] != "user":
             lines = (*lines, ("user", ""))
+        if tools:
+            lines = ((TOOLS, tools), *lines)
         if self._slots.known(fitting(lines, self.context)):
             return
         for _ in self._run(fitting(lines, self.context), 0, 0.0, preparing=True):
@@ -104,10 +111,10 @@ class LlamaCpp:
             else:
                 time.sleep(WARM_WAIT_S)
 
-    def _run(self, lines: Lines, max_tokens: int, temperature: float, preparing: bool) -> Iterator[str]:
+    def _run(self, lines: Lines, max_tokens: int, temperature: float, preparing: bool) -> Iterator[str | ToolCall]:
         slot = yield from self._slot(lines, tokens_of(lines) + max_tokens, preparing)
 
-        def work(give: Callable[[str], bool]) -> None:
+        def work(give: Callable[[str | ToolCall], bool]) -> None:
             try:
                 if preparing:
                     self._generate(slot, lines, "", 0, 0.0, give)
@@ -121,13 +128,18 @@ class LlamaCpp:
         finally:
             self._slots.leave(slot)
 
-    def _write(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> None:
-        """A reply, in instalments while others are more urgent: its slot keeps what was read and written, so going on costs one token."""
-        writing = self._pace.begin()
+    def _write(self, slot: Slot, lines: Lines, max_tokens: int, temperature: float, give: Callable[[str | ToolCall], bool]) -> None:
+        """A reply, in instalments while others are more urgent: its slot keeps what was read and written, so going on costs one token.
 
-        def wrote(piece: str) -> bool:
-            writing.wrote(piece)
-            return give(piece) or writing.must_wait
+        Half a call cannot go on: with tools it is written in one go, once it has begun.
+        """
+        writing = self._pace.begin()
+        whole = bool(lines) and lines[0][0] == TOOLS
+
+        def wrote(piece: str | ToolCall) -> bool:
+            if isinstance(piece, str):
+                writing.wrote(piece)
+            return give(piece) or (writing.must_wait and not whole)
 
         try:
             while not give(""):
@@ -149,8 +161,12 @@ class LlamaCpp:
             yield ""
         return slot
 
-    def _generate(self, slot: Slot, lines: Lines, begun: str, max_tokens: int, temperature: float, give: Callable[[str], bool]) -> bool:
+    def _generate(self, slot: Slot, lines: Lines, begun: str, max_tokens: int, temperature: float,
+                  give: Callable[[str | ToolCall], bool]) -> bool:
         """Write the answer to `lines`, or the rest of the one that was `begun`. False: `give` said that it shall stop."""
+        tools = json.loads(lines[0][1]) if lines and lines[0][0] == TOOLS else {}
+        asked, calls = lines[1 if tools else 0 :], Calls()
+        written = WrittenCalls([tool["function"]["name"] for tool in tools["tools"]]) if tools else None
         ended: list[str] = []
         said = [begun]
         stopped = False
@@ -164,18 +180,28 @@ class LlamaCpp:
                 choice = (chunk.get("choices") or [{}])[0]
                 if choice.get("finish_reason"):
                     ended.append("")
-                said.append(choice.get("delta", {}).get("content") or "")
-                stopped = give(said[-1]) and not ended  # progress without text, too, asks whether somebody listens
+                calls.feed(choice.get("delta", {}).get("tool_calls"))
+                text = choice.get("delta", {}).get("content") or ""
+                said.append(text)
+                heard = written.feed(text) if written else text
+                stopped = give(heard) and not ended  # progress without text, too, asks whether somebody listens
+                if written and written.call:
+                    ended.append("")
+                    return True
             return stopped
 
         self._server.handle_chat_completions({
-            "messages": messages((*lines, ("assistant", begun)) if begun else lines), "max_tokens": max_tokens,
+            "messages": messages((*asked, ("assistant", begun)) if begun else asked), "max_tokens": max_tokens, **tools,
             "temperature": temperature, "stream": True, "cache_prompt": True, "return_progress": True, "id_slot": slot.id,
             "chat_template_kwargs": {"enable_thinking": False},  # a voice cannot wait for thoughts
         }, receive)
         self._slots.answered(slot, "".join(said))
         if not stopped and (not ended or ended[0]):
             raise EngineError(ended[0] if ended else "the language model stopped in the middle of its answer; ask again")
+        if written and not stopped:
+            give(written.rest())
+            for call in [written.call] if written.call else calls.whole():
+                give(call)
         return not stopped
 
 
@@ -193,7 +219,7 @@ def fitting(lines: Lines, budget: int) -> Lines:
 
     They go in steps of half the budget, because each time that the beginning changes all of it must be read again.
     """
-    head = 1 if lines and lines[0][0] == "system" else 0
+    head = next((at for at, (role, _) in enumerate(lines) if role not in (TOOLS, "system")), len(lines))
     excess = tokens_of(lines) - budget
     if excess <= 0:
         return lines

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from fusion.engines import EngineError
-from fusion.engines.chat import Lines, messages
+from fusion.engines import EngineError, ToolCall
+from fusion.engines.chat import Calls, Lines, messages
 from fusion.engines.http_stream import HttpStreams, Refused, message_in
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -15,6 +16,8 @@ DEFAULT_URL = "https://api.openai.com/v1"
 
 class OpenAI:
     """`url` as clients call it (ending in /v1, which is added to a bare host); `model` "" = the only one that is there."""
+
+    tools = True
 
     def __init__(self, *, model: str = "", url: str = "", key: str = "", parallel: int = 8) -> None:
         url = (url or DEFAULT_URL).rstrip("/")
@@ -27,19 +30,20 @@ class OpenAI:
         self._limit = "max_tokens"  # newer models of OpenAI only know the other name
         self._temperature = True  # and some have a fixed one
 
-    def reply(self, lines: Lines, *, max_tokens: int, temperature: float) -> Iterator[str]:
+    def reply(self, lines: Lines, *, max_tokens: int, temperature: float, tools: str = "") -> Iterator[str | ToolCall]:
         try:
-            yield from self._http.pieces(lambda: self._read(lines, max_tokens, temperature))
+            yield from self._http.pieces(lambda: self._read(lines, max_tokens, temperature, tools))
         except Refused as refusal:
             if not self._adapted(refusal):
                 raise
-            yield from self.reply(lines, max_tokens=max_tokens, temperature=temperature)
+            yield from self.reply(lines, max_tokens=max_tokens, temperature=temperature, tools=tools)
 
-    def prepare(self, lines: Lines) -> None:
+    def prepare(self, lines: Lines, tools: str = "") -> None:
         """Nothing: a server of others is paid by the token, and caches prompts by itself if it does."""
 
-    async def _read(self, lines: Lines, max_tokens: int, temperature: float) -> AsyncIterator[str]:
-        body: dict[str, Any] = {"model": self.model, "messages": messages(lines), "stream": True}
+    async def _read(self, lines: Lines, max_tokens: int, temperature: float, tools: str) -> AsyncIterator[str | ToolCall]:
+        body: dict[str, Any] = {"model": self.model, "messages": messages(lines), "stream": True, **(json.loads(tools) if tools else {})}
+        calls = Calls()
         body[self._limit] = max_tokens
         if self._temperature:
             body["temperature"] = temperature
@@ -52,9 +56,12 @@ class OpenAI:
                 text = delta.get("content") or delta.get("refusal")
                 if text:
                     yield text
+                calls.feed(delta.get("tool_calls"))
                 finished = finished or bool(choice.get("finish_reason"))
         if not finished:
             raise EngineError("the language model server broke off in the middle of its answer; its own log tells why")
+        for call in calls.whole():
+            yield call
 
     def _adapted(self, refusal: Refused) -> bool:
         """Whether the refusal was about an option that can be named otherwise or left out; then it is, from now on."""

@@ -13,11 +13,13 @@ so a test can tell whose reply it hears. A few words make things go wrong on pur
 | LLM | halfway | `EngineError` after the first sentence |
 | LLM | forever | pieces without end, until closed |
 | LLM | recall | the reply lists what the assistant said before |
+| LLM | use | the first of the tools is called, with {"text": what was asked}; with a result as the last line, the reply tells it |
 | TTS | unspeakable | `EngineError` |
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.engines import ASR_RATE, ASROptions, EngineError, Hypothesis, Segment, Word
+from fusion.engines import ASR_RATE, ASROptions, EngineError, Hypothesis, Segment, ToolCall, Word
 from fusion.engines.pcm import checked
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz0123456789'-.,?!"
@@ -165,13 +167,22 @@ class ScriptedLLM:
     def __init__(self, *, model: str = "echo", device: str = "cpu", parallel: int = 8, delay_s: float = 0.0, **options: Any) -> None:
         self.model, self.device, self.parallel, self.delay_s = model or "echo", "cpu", parallel, delay_s
 
-    def prepare(self, lines: Sequence[tuple[str, str]]) -> None:
+    tools = True
+
+    def prepare(self, lines: Sequence[tuple[str, str]], tools: str = "") -> None:
         """There is no cache to fill."""
 
-    def reply(self, lines: Sequence[tuple[str, str]], *, max_tokens: int, temperature: float) -> Iterator[str]:
+    def reply(self, lines: Sequence[tuple[str, str]], *, max_tokens: int, temperature: float, tools: str = "") -> Iterator[str | ToolCall]:
+        if lines and lines[-1][0] == "result":
+            yield f"The result is {json.loads(lines[-1][1])['output']}."
+            return
         asked = next((text for role, text in reversed(lines) if role == "user"), "")
         if "explode" in asked:
             raise EngineError("the scripted language model was told to fail")
+        if tools and ("use" in asked.split() or json.loads(tools)["tool_choice"] == "required"):
+            name = json.loads(tools)["tools"][0]["function"]["name"]
+            yield ToolCall(f"call_{sum(role == 'call' for role, _ in lines) + 1}", name, json.dumps({"text": asked}))
+            return
         if "forever" in asked:
             while True:
                 time.sleep(max(self.delay_s, 0.01))  # a stream without end must not fill memory

@@ -31,8 +31,9 @@ from fusion.wire.pcm import HEARD_FORMATS, AudioDecoder
 from fusion.wire.segments import LiveSegment, LiveWord, SegmentHistory, whisper_live_segments
 
 __all__ = [  # one import serves whoever owns the port
-    "AudioDecoder", "CommitTurn", "Control", "Dialect", "FrameError", "Handshake", "HeardUpTo", "Interrupt", "LiveSegment",
-    "LiveWord", "Say", "SegmentHistory", "Update", "WireError", "disconnect", "error", "event", "is_end_of_audio", "language",
+    "AudioDecoder", "Clear", "CommitTurn", "Control", "Dialect", "FrameError", "Handshake", "HeardUpTo", "History", "Interrupt",
+    "LiveSegment", "LiveWord", "Respond", "Result", "Say", "SegmentHistory", "Update", "WireError", "disconnect", "error", "event",
+    "is_end_of_audio", "language",
     "parse_control", "parse_handshake", "server_ready", "wait", "warning", "whisper_fusion_reply", "whisper_fusion_segment",
     "whisper_live_segments",
 ]
@@ -40,16 +41,20 @@ __all__ = [  # one import serves whoever owns the port
 END_OF_AUDIO = "END_OF_AUDIO"
 BACKEND = "faster_whisper"  # other names make WhisperLive's Python client keep no transcript
 TASKS = ("transcribe", "translate")
-TURN_DETECTION = ("auto", "manual")
-ROLES = ("user", "assistant")
-UID_LENGTH, SAY_LENGTH, INSTRUCTIONS_LENGTH, NAME_LENGTH, HISTORY_LINES = 200, 4000, 8000, 200, 200
+DETECT = "detect"  # of a recording: only tell its language
+TURN_DETECTION, ANSWERS = ("auto", "manual"), ("auto", "asked")
+ROLES = ("system", "user", "assistant", "call", "result")
+UID_LENGTH, SAY_LENGTH, INSTRUCTIONS_LENGTH, NAME_LENGTH, HISTORY_LINES = 200, 4096, 8000, 200, 200
 SLOWEST, FASTEST = 0.5, 2.0
+LONGEST_SILENCE_S = 10.0
+MOST_TOOLS, TOOLS_LENGTH, TOOL_CHOICES = 64, 32_000, ("auto", "none", "required")
 
 
 class Dialect(Enum):
     WHISPER_LIVE = "whisper-live"
     WHISPER_FUSION = "whisper-fusion"
     EVENTS = "events"
+    FILE = "file"  # a whole recording: no conversation, the recognizer's best, one message for each segment
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,12 @@ class Handshake:
     turn_detection: str = "auto"
     eagerness: float | None = None
     history: tuple[Line, ...] = ()
+    silence: float | None = None
+    answers: str = "auto"
+    interruptible: bool = True
+    tools: str = ""
+    paced: bool = True
+    temperature: float = 0.0
 
 
 def parse_handshake(
@@ -113,7 +124,7 @@ def _handshake(uid: str, values: dict[str, Any], languages: Container[str] | Non
         uid=uid,
         dialect=dialect,
         language=language,
-        task=choice_field(values, "task", "transcribe", TASKS),
+        task=choice_field(values, "task", "transcribe", TASKS if dialect is not Dialect.FILE else (*TASKS, DETECT)),
         model=model[:NAME_LENGTH],
         audio_format=choice_field(values, "audio_format", "float32", HEARD_FORMATS),
         send_last_n_segments=count_field(values, "send_last_n_segments", 10, 1, 1000),
@@ -122,12 +133,16 @@ def _handshake(uid: str, values: dict[str, Any], languages: Container[str] | Non
         initial_prompt=text_field(values, "initial_prompt", "", INSTRUCTIONS_LENGTH),
         hotwords=text_field(values, "hotwords", "", INSTRUCTIONS_LENGTH),
         reply=flag_field(values, "reply", True) if dialect is Dialect.EVENTS else dialect is Dialect.WHISPER_FUSION,
-        history=_history(values),
+        history=_history(values, "history"),
+        paced=flag_field(values, "paced", True),
+        temperature=number_field(values, "temperature", 0.0, 0.0, 1.0),
         **_manner(values),
     )
 
 
 def _dialect(values: dict[str, Any]) -> Dialect:
+    if flag_field(values, "file", False):
+        return Dialect.FILE
     if flag_field(values, "events", False):
         return Dialect.EVENTS
     return Dialect.WHISPER_FUSION if "multilingual" in values and "model" not in values else Dialect.WHISPER_LIVE
@@ -141,21 +156,47 @@ def _manner(values: dict[str, Any]) -> dict[str, Any]:
         "speed": number_field(values, "speed", None, SLOWEST, FASTEST),
         "turn_detection": choice_field(values, "turn_detection", "auto", TURN_DETECTION),
         "eagerness": number_field(values, "eagerness", None, 0.0, 1.0),
+        "silence": number_field(values, "silence", None, 0.0, LONGEST_SILENCE_S),
+        "answers": choice_field(values, "answers", "auto", ANSWERS),
+        "interruptible": flag_field(values, "interruptible", True),
+        "tools": _tools(values),
     }
 
 
-def _history(values: dict[str, Any]) -> tuple[Line, ...]:
-    history = values.get("history")
+def _tools(values: dict[str, Any]) -> str:
+    """{"tools", "tool_choice"} as JSON; "" = none."""
+    tools = values.get("tools") or []
+    if not isinstance(tools, list) or len(tools) > MOST_TOOLS or not all(_is_tool(tool) for tool in tools):
+        one = '{"type": "function", "function": {"name", "description", "parameters"}}'
+        raise refuse("tools", tools, f"a list of at most {MOST_TOOLS} {one}")
+    choice = values.get("tool_choice") or "auto"
+    if not isinstance(choice, str) or choice not in TOOL_CHOICES:
+        raise refuse("tool_choice", choice, ", ".join(TOOL_CHOICES))
+    text = json.dumps({"tools": tools, "tool_choice": choice}) if tools and choice != "none" else ""
+    if len(text) > TOOLS_LENGTH:
+        raise refuse("tools", tools, f"at most {TOOLS_LENGTH} characters in all")
+    return text
+
+
+def _is_tool(tool: Any) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not 0 < len(function["name"]) <= NAME_LENGTH:
+        return False
+    return isinstance(function.get("description", ""), str) and isinstance(function.get("parameters", {}), dict)
+
+
+def _history(values: dict[str, Any], name: str) -> tuple[Line, ...]:
+    history = values.get(name)
     if history is None:
         return ()
     if not isinstance(history, list) or len(history) > HISTORY_LINES or not all(isinstance(line, dict) for line in history):
-        raise refuse("history", history, f'a list of at most {HISTORY_LINES} objects {{"role", "text"}}')
+        raise refuse(name, history, f'a list of at most {HISTORY_LINES} objects {{"role", "text"}}')
     try:
         return tuple(
             Line(choice_field(line, "role", "user", ROLES), text_field(line, "text", "", INSTRUCTIONS_LENGTH)) for line in history
         )
     except FieldError as problem:
-        raise FieldError(f'field "history": {problem}') from None
+        raise FieldError(f'field "{name}": {problem}') from None
 
 
 def is_end_of_audio(frame: str | bytes) -> bool:
@@ -193,6 +234,38 @@ class Update:
     language: str | None = None
     turn_detection: str | None = None
     eagerness: float | None = None
+    silence: float | None = None  # seconds that end a turn, whatever was said; below 0 = they are judged again
+    answers: str | None = None
+    interruptible: bool | None = None
+    tools: str | None = None
+
+
+@dataclass(frozen=True)
+class Respond:
+    """Answer what was said so far. None = as the call has it; both hold for this answer only."""
+
+    instructions: str | None = None
+    tools: str | None = None
+
+
+@dataclass(frozen=True)
+class Clear:
+    """What is being said is of no interest."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What was said so far, from the first line on: it takes the place of what the call remembers."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a function that the answer used."""
+
+    id: str
+    output: str
 
 
 @dataclass(frozen=True)
@@ -203,7 +276,7 @@ class HeardUpTo:
     seconds: float
 
 
-Control = Say | Interrupt | CommitTurn | Update | HeardUpTo
+Control = Say | Interrupt | CommitTurn | Update | HeardUpTo | Respond | Clear | History | Result
 
 
 def parse_control(text: str, languages: Container[str] | None = None) -> Control | None:
@@ -215,7 +288,7 @@ def parse_control(text: str, languages: Container[str] | None = None) -> Control
         values = json_object(text)
         kind = values.get("type")
         if not isinstance(kind, str):
-            raise refuse("type", kind, "say, interrupt, commit, update, heard")
+            raise refuse("type", kind, ", ".join(_READERS))
         reader = _READERS.get(kind)
         return reader(values, languages) if reader else None
     except FieldError as problem:
@@ -231,8 +304,11 @@ def _say(values: dict[str, Any], _: Container[str] | None) -> Say:
 
 def _update(values: dict[str, Any], languages: Container[str] | None) -> Update:
     fields = _manner(values)
-    if values.get("turn_detection") is None:
-        fields["turn_detection"] = None
+    for name in ("turn_detection", "answers", "interruptible", "tools"):
+        if name not in values or values[name] is None and name != "tools":
+            fields[name] = None
+    if "silence" in values and values["silence"] is None:
+        fields["silence"] = -1.0
     language = (language_field(values, None, languages) or "auto") if "language" in values else None
     return Update(language=language, **fields)
 
@@ -244,12 +320,28 @@ def _heard(values: dict[str, Any], _: Container[str] | None) -> HeardUpTo:
     return HeardUpTo(turn, seconds)
 
 
+def _respond(values: dict[str, Any], _: Container[str] | None) -> Respond:
+    instructions = text_field(values, "instructions", "", INSTRUCTIONS_LENGTH) if "instructions" in values else None
+    return Respond(instructions, _tools(values) if "tools" in values else None)
+
+
+def _result(values: dict[str, Any], _: Container[str] | None) -> Result:
+    id = text_field(values, "id", "", NAME_LENGTH)
+    if not id:
+        raise refuse("id", values.get("id"), "the id of the call")
+    return Result(id, text_field(values, "output", "", INSTRUCTIONS_LENGTH))
+
+
 _READERS: dict[str, Any] = {
     "say": _say,
     "interrupt": lambda values, languages: Interrupt(),
     "commit": lambda values, languages: CommitTurn(),
     "update": _update,
     "heard": _heard,
+    "respond": _respond,
+    "clear": lambda values, languages: Clear(),
+    "history": lambda values, languages: History(_history(values, "lines")),
+    "result": _result,
 }
 
 

@@ -113,6 +113,11 @@ def clear(turn: int) -> str:
     return json.dumps({"type": "clear", "turn": turn})
 
 
+def sent(turn: int) -> str:
+    """All sound of a reply has left; it may still be playing."""
+    return json.dumps({"type": "sent", "turn": turn})
+
+
 def end(turn: int) -> str:
     """After the last sound of a reply."""
     return json.dumps({"type": "end", "turn": turn})
