@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion import process
 from fusion.messages import Metrics, Ready, Stage
-from fusion.settings import Settings, SettingsError, add_flags, from_command_line
+from fusion.settings import Settings, SettingsError, add_flags, check_doors, from_command_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -37,18 +37,28 @@ def build_app(settings: Settings, stages: Mapping[str, Stage] | None, counted: M
     from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
 
-    from fusion.gateway import health, metrics, page, proxy
+    from fusion.gateway import assistant, bazarr, docs, errors, forms, health, metrics, page, proxy, realtime_routes, rest
     from fusion.gateway.doors import Doors
+    from fusion.gateway.inner import Inner
 
     app = FastAPI(title="WhisperFusion", docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
     host = upstream_host(settings)
     look = health.knocking(settings, host) if stages is None else health.told(stages)
-    app.include_router(health.router(look))
-    app.include_router(metrics.router(look, counted))
-    app.include_router(page.router(settings, look))
-    app.include_router(proxy.router(settings, host))
+    inner, guests = Inner(settings, host), realtime_routes.Guests()
+    app.state.inner, app.state.look = inner, look
+    for routes in (
+        health.router(look), metrics.router(look, counted), page.router(settings, look), proxy.router(settings, host), docs.router(),
+        rest.router(settings, inner, look), bazarr.router(settings, inner, look), assistant.router(settings, inner, host),
+        realtime_routes.router(settings, inner, look, guests),
+    ):
+        app.include_router(routes)
     page.add_page(app)
-    app.add_middleware(Doors, secret=settings.shared_secret, origins=settings.origins, is_open=page.is_open)
+    errors.add(app)
+
+    def guest(path: str, key: str) -> bool:
+        return path == f"{settings.api_prefix}/realtime" and guests.session(key) is not None
+
+    app.add_middleware(Doors, settings=settings, is_open=page.is_open, guest=guest, largest=lambda path: forms.largest(settings, path))
     if settings.origins:  # added last = outermost: a browser's question about CORS carries no secret
         app.add_middleware(CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["*"], allow_headers=["*"])
     return app
@@ -123,11 +133,13 @@ async def serve(
     import uvicorn
 
     from fusion.gateway.proxy import LARGEST_MESSAGE
+    from fusion.gateway.wyoming import Server as Wyoming
 
     listener = listen(settings.host, settings.http_port)
     host, port = listener.getsockname()[:2]
+    app = build_app(settings, stages, {} if counted is None else counted)
     config = uvicorn.Config(
-        build_app(settings, stages, {} if counted is None else counted),
+        app,
         log_config=None,
         log_level="warning",  # below it every line holds the query string, and that may hold the secret
         access_log=False,
@@ -141,9 +153,18 @@ async def serve(
     # Server.serve() would take over the signals, which belong to this process; these are its three steps.
     await server.startup(sockets=[listener])
     loop = asyncio.create_task(server.main_loop())
+    others = Wyoming(settings, app.state.inner, app.state.look) if settings.wyoming_port else None
+    if others is not None:
+        try:
+            await others.start()
+        except OSError as error:
+            where = f"{settings.host}:{settings.wyoming_port}"
+            raise SettingsError(f"cannot listen on {where} ({error.strerror}); choose another WYOMING_PORT") from error
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     await asyncio.wait((loop, asyncio.create_task(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
+    if others is not None:
+        await others.close()
     await loop
     try:
         await asyncio.wait_for(server.shutdown(sockets=[listener]), STOP_TIMEOUT_S)
@@ -165,6 +186,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings, _ = from_command_line(arguments, parser)
         process.set_up_logging(settings.log_level)
+        check_doors(settings)
         asyncio.run(_run_alone(settings))
     except SettingsError as error:
         print(f"gateway.py: {error}", file=sys.stderr)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,13 @@ class Settings:
     max_callers: int = _setting(30, "callers at once; the next one is told to wait", aliases="MAX_CLIENTS", low=1, high=10000)
     max_call_s: float = _setting(3600, "longest call, seconds", low=1, high=86400 * 7)
     cors_origins: str = _setting("", "web origins that may call from other sites, comma separated; * = all")
-    shared_secret: str = _setting("", "when set, every connection must carry it (Bearer header or ?token=)")
+    shared_secret: str = _setting("", "key that every connection must carry (Bearer header or ?token=); several: separated by commas")
+    allow_open: bool = _setting(False, "true = listen on a network although there is no SHARED_SECRET")
+    api_prefix: str = _setting("/v1", "where the OpenAI-compatible routes are")
+    upload_mb: float = _setting(25.0, "largest request body, megabytes (tracks of Bazarr: 1500)", low=0.1, high=100_000)
+    rate_limit: int = _setting(0, "requests and connections a minute, of each key and of each address; 0 = any", low=0, high=1_000_000)
+    calls_limit: int = _setting(0, "connections and requests at once, of each key and of each address; 0 = any", low=0, high=10_000)
+    wyoming_port: int = _setting(0, "Wyoming protocol for Home Assistant, usually 10300; 0 = off", low=0, high=65535)
     model_cache_dir: str = _setting("~/.cache/whisperfusion", "where models are kept")
     engines_dir: str = _setting("~/.cache/whisperfusion/engines", "where TensorRT engines are kept, a folder for each model")
     cuda_arch: str = _setting("auto", "GPU architecture that TensorRT engines are built for, such as 8.9; auto = that of the first GPU")
@@ -94,8 +102,34 @@ class Settings:
         return tuple(part.strip() for part in self.model_sources.split(",") if part.strip())
 
     @property
+    def key(self) -> str:
+        """The one that this project's own clients send; "" = none is asked for."""
+        return self.keys[0] if self.keys else ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.shared_secret.split(",") if part.strip())
+
+    @property
     def origins(self) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.cors_origins.split(",") if part.strip())
+
+
+def check_doors(settings: Settings) -> None:
+    """Before anything listens: nobody opens a server to a network without meaning to. Raises SettingsError."""
+    if not (settings.keys or settings.allow_open or is_loopback(settings.host)):
+        raise SettingsError(f"HOST={settings.host} lets everybody in its network talk to this server; set SHARED_SECRET, "
+                            "or ALLOW_OPEN=true if that is what you want")
+
+
+def is_loopback(host: str) -> bool:
+    """Can nobody but this machine reach what listens on `host`?"""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, or "" for every network
 
 
 def engine_options(text: str) -> dict[str, Any]:
@@ -180,6 +214,9 @@ def build(flags: Mapping[str, str | None], environ: Mapping[str, str], env_file:
     unknown = set(settings.sources) - {"packages", "hub"}
     if unknown or not settings.sources:
         raise SettingsError(f"MODEL_SOURCES={settings.model_sources!r} is not known; allowed: packages, hub, in the order to try")
+    prefix = settings.api_prefix
+    if prefix and (not prefix.startswith("/") or prefix.endswith("/") or not re.fullmatch(r"[\w./~-]+", prefix)):
+        raise SettingsError(f"API_PREFIX={prefix!r} is no path; allowed: nothing, or a path such as /v1")
     for text in (settings.asr_option, settings.llm_option, settings.tts_option):
         engine_options(text)
     return settings

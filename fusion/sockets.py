@@ -14,7 +14,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from fusion.settings import Settings
+from fusion.limits import Limits, TooMany
+from fusion.settings import Settings, is_loopback
 from fusion.wire.auth import SUBPROTOCOL, authorized, origin_allowed
 
 LIMIT = 8 * 1024 * 1024  # bytes; 85 s of float32 speech at 24 kHz
@@ -83,13 +84,24 @@ def listen(settings: Settings, port: int, handler: Callable[[Any], Awaitable[Non
     from websockets.asyncio.server import serve
 
     def check(connection: Any, request: Any) -> Any:
-        if not authorized(settings.shared_secret, request.headers.raw_items(), urlsplit(request.path).query):
+        if not authorized(settings.keys, request.headers.raw_items(), urlsplit(request.path).query):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "This server wants a key: Authorization: Bearer KEY, or ?token=KEY\n")
         if not origin_allowed(request.headers.get("Origin"), request.headers.get("Host", ""), settings.origins):
             return connection.respond(HTTPStatus.FORBIDDEN, "Pages of this origin may not connect; add it to CORS_ORIGINS\n")
         return None
 
-    return serve(handler, settings.host, port, process_request=check, max_size=FRAME_BYTES, max_queue=FRAMES, compression=None,
+    limits = Limits(settings.rate_limit, settings.calls_limit)
+
+    async def limited(connection: Any) -> None:
+        """Others' addresses only: this machine is the gateway, which counts for itself, or its owner."""
+        address = address_of(connection)
+        try:
+            with limits.admitted([] if is_loopback(address) else [address]):
+                await handler(connection)
+        except TooMany as problem:
+            await connection.close(1013, f"{problem.message}; again in {problem.retry_after_s:.0f} s")
+
+    return serve(limited, settings.host, port, process_request=check, max_size=FRAME_BYTES, max_queue=FRAMES, compression=None,
                  close_timeout=1, subprotocols=[SUBPROTOCOL], select_subprotocol=_bearer)
 
 

@@ -96,7 +96,7 @@ async def _talk(namespace: argparse.Namespace, settings: Settings) -> list[Resul
     results: list[Result] = []
 
     def call(watch: Any = screen.show) -> Call:
-        return Call(*urls, secret=settings.shared_secret, options=options, watch=watch)
+        return Call(*urls, secret=settings.key, options=options, watch=watch)
 
     if namespace.fast:
         for recording in recordings:

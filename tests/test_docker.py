@@ -221,7 +221,7 @@ def default_of(value: str) -> str:
 @pytest.mark.parametrize("profile", ["gpu", "cpu"])
 def test_each_profile_starts_one_service_with_the_three_ports(profile: str) -> None:
     found = service(profile)
-    assert sorted(found["ports"]) == sorted(f"{port}:{port}" for port in PORTS)
+    assert sorted(found["ports"]) == sorted(f"${{BIND:-127.0.0.1}}:{port}:{port}" for port in PORTS)
     assert found["restart"] == "unless-stopped" and found["init"] is True and found["stop_grace_period"] == "30s"
     assert found["user"] == "1000:1000" and "privileged" not in found
     assert "nginx" not in str(COMPOSE)
@@ -231,7 +231,7 @@ def test_each_profile_starts_one_service_with_the_three_ports(profile: str) -> N
 def test_every_variable_that_compose_passes_is_a_setting_under_its_own_name(profile: str) -> None:
     passed = service(profile)["environment"]
     assert set(passed) <= spellings()
-    of_the_image = {"HOST", "ASR_PORT", "TTS_PORT", "HTTP_PORT", "UPSTREAM_HOST", "MODEL_CACHE_DIR", "ENGINES_DIR"}
+    of_the_image = {"HOST", "ASR_PORT", "TTS_PORT", "HTTP_PORT", "WYOMING_PORT", "UPSTREAM_HOST", "MODEL_CACHE_DIR", "ENGINES_DIR"}
     own = {spec.name.upper() for spec in fields(settings.Settings)} - of_the_image - ({"CUDA_ARCH"} if profile == "cpu" else set())
     assert set(passed) == own | {"MODEL"}, "a new setting has to be passed too"
     for name, value in passed.items():
@@ -242,6 +242,7 @@ def test_every_variable_that_compose_passes_is_a_setting_under_its_own_name(prof
 def test_with_nothing_set_compose_means_what_the_image_means(profile: str, file: str) -> None:
     image = environment(file)
     passed = {name: default_of(value) for name, value in service(profile)["environment"].items()}
+    assert passed.pop("ALLOW_OPEN") == "true", "the container listens for its network; which ports are published decides who reaches it"
     assert settings.build({}, {**image, **passed}, {}) == settings.build({}, image, {})
     assert service(profile)["build"] == {"context": ".", "dockerfile": file} | ({"target": "release"} if profile == "gpu" else {})
 

@@ -207,7 +207,7 @@ async def test_the_secret_guards_everything_but_the_page_and_the_probes(upstream
                 assert (await http.get(path)).status_code == 200
             for path in ("/config.json", "/openapi.json", "/no-such-thing", "/static"):
                 answer = await http.get(path)
-                assert answer.status_code == 401 and "secret" in answer.json()["error"]["message"], path
+                assert answer.status_code == 401 and "key" in answer.json()["error"]["message"], path
                 assert (await http.get(path, params={"token": SECRET[:-1]})).status_code == 401
             assert (await http.get("/config.json", params={"token": SECRET})).status_code == 200
             assert (await http.get("/config.json", headers={"Authorization": f"Bearer {SECRET}"})).status_code == 200

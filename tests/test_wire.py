@@ -14,6 +14,8 @@ from fusion.messages import Line
 from fusion.wire import FrameError, WireError, auth, pcm, tts_socket
 from fusion.wire import asr_socket as asr
 
+TOOL = {"type": "function", "function": {"name": "look_up", "description": "finds", "parameters": {"type": "object"}}}
+TOOLS = json.dumps({"tools": [TOOL], "tool_choice": "required"})
 LANGUAGES = ("en", "de", "fr", "jw")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -153,6 +155,13 @@ def test_any_values_of_known_fields_are_read_or_refused(values):
         ({"type": "update", "language": "de", "turn_detection": "manual", "instructions": ""}, asr.Update("", None, None, "de", "manual")),
         ({"type": "update", "eagerness": 0}, asr.Update(eagerness=0.0)),
         ({"type": "heard", "turn": 3, "seconds": 1.2}, asr.HeardUpTo(3, 1.2)),
+        ({"type": "update", "silence": 0.5, "answers": "asked"}, asr.Update(silence=0.5, answers="asked")),
+        ({"type": "update", "interruptible": False}, asr.Update(interruptible=False)),
+        ({"type": "update", "silence": None, "tools": []}, asr.Update(silence=-1.0, tools="")),
+        ({"type": "update", "tools": [TOOL], "tool_choice": "required"}, asr.Update(tools=TOOLS)),
+        ({"type": "respond"}, asr.Respond()), ({"type": "respond", "instructions": "Be brief.", "tools": []}, asr.Respond("Be brief.", "")),
+        ({"type": "clear"}, asr.Clear()), ({"type": "result", "id": "c1", "output": "42"}, asr.Result("c1", "42")),
+        ({"type": "history", "lines": [{"role": "call", "text": "{}"}]}, asr.History((Line("call", "{}"),))),
         ({"type": "dance"}, None),
     ],
 )
@@ -162,10 +171,14 @@ def test_control_frames(frame, control):
 
 @pytest.mark.parametrize(
     "frame",
-    ["hello", "[]", "{}", '{"type": 3}', '{"type": "say"}', '{"type": "say", "text": " "}', json.dumps({"type": "say", "text": "x" * 4001}),
+    ["hello", "[]", "{}", '{"type": 3}', '{"type": "say"}', '{"type": "say", "text": " "}', json.dumps({"type": "say", "text": "x" * 4097}),
      json.dumps({"type": "update", "instructions": "x" * 8001}), '{"type": "update", "language": "xx"}', '{"type": "update", "speed": NaN}',
      '{"type": "heard", "turn": 1}', '{"type": "heard", "turn": -1, "seconds": 1}', '{"type": "heard", "turn": 1.5, "seconds": 1}',
-     '{"type": "heard", "turn": 1, "seconds": 1e999}'],
+     '{"type": "heard", "turn": 1, "seconds": 1e999}', '{"type": "update", "silence": -1}', '{"type": "update", "answers": "never"}',
+     '{"type": "update", "tools": 5}', '{"type": "update", "tools": [{}]}', '{"type": "update", "tools": [], "tool_choice": "perhaps"}',
+     json.dumps({"type": "update", "tools": [{"type": "function", "function": {"name": "a", "description": "x" * 40_000}}]}),
+     '{"type": "respond", "instructions": 5}', '{"type": "result", "output": "x"}', '{"type": "history", "lines": 5}',
+     '{"type": "history", "lines": [{"role": "king", "text": "a"}]}'],
 )
 def test_a_bad_control_frame_is_refused_and_says_why(frame):
     with pytest.raises(FrameError) as refused:
@@ -354,16 +367,19 @@ def test_events_around_the_sound():
         ([], "token=s3cret", True), ([], "uid=x&token=wrong", False), ([], "token=", False), ([], "", False),
         ([("Sec-WebSocket-Protocol", "bearer, s3cret")], "", True), ([("Sec-WebSocket-Protocol", "s3cret")], "", False),
         ([("sec-websocket-protocol", "bearer"), ("sec-websocket-protocol", "s3cret")], "", True),
+        ([("X-API-Key", "s3cret")], "", True), ([("api-key", " s3cret ")], "", True), ([], "api_key=s3cret", True),
+        ([], "key=s3cret", True),
+        ([("sec-websocket-protocol", "realtime, openai-insecure-api-key.s3cret")], "", True), ([("X-API-Key", "s3cre")], "", False),
     ],
 )
 def test_the_secret_is_found_wherever_a_client_may_put_it(headers, query, welcome):
-    assert auth.authorized("s3cret", headers, query) is welcome
-    assert auth.authorized("", headers, query)
+    assert auth.authorized(["other", "s3cret"], headers, query) is welcome
+    assert auth.authorized([], headers, query) and not auth.authorized(["other"], headers, query)
 
 
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 def test_no_header_breaks_the_check(secret, value, query):
-    welcome = auth.authorized(secret, [("Authorization", value), ("Sec-WebSocket-Protocol", value)], query)
+    welcome = auth.authorized([secret], [("Authorization", value), ("Sec-WebSocket-Protocol", value)], query)
     assert welcome in (True, False)
     assert auth.origin_allowed(value, query, ()) in (True, False)
 

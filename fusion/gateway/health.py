@@ -25,6 +25,7 @@ WORKERS = ("asr", "llm", "tts")  # a server without one of these cannot hold a c
 PROBE_PERIOD_S = 2.0
 PROBE_TIMEOUT_S = 2.0
 
+NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "something is starting or down; the body is the same"}}
 Look = Callable[[], Awaitable[dict[str, Stage]]]
 
 
@@ -48,7 +49,7 @@ def knocking(settings: Settings, host: str) -> Look:
         async with lock:
             if time.monotonic() - looked_at >= PROBE_PERIOD_S:
                 doors = (("asr", settings.asr_port), ("tts", settings.tts_port))
-                for stage in await asyncio.gather(*(_knock(name, host, port, settings.shared_secret) for name, port in doors)):
+                for stage in await asyncio.gather(*(_knock(name, host, port, settings.key) for name, port in doors)):
                     known[stage.name] = stage
                 looked_at = time.monotonic()
         return dict(known)
@@ -89,14 +90,14 @@ def router(look: Look) -> APIRouter:
     """The health routes: status 200 when what was asked about is ready, else 503 with the same body."""
     routes = APIRouter(tags=["health"])
 
-    @routes.get("/health")
+    @routes.get("/health", responses=NOT_READY)
     @routes.get("/healthz", include_in_schema=False)
     @routes.get("/healthcheck", include_in_schema=False)
     async def health() -> JSONResponse:
         body = report(await look())
         return JSONResponse(body, 200 if body["status"] == "ok" else 503, {"Cache-Control": "no-store"})
 
-    @routes.get("/health/{name}")
+    @routes.get("/health/{name}", responses={**NOT_READY, 404: {"description": "there is no such stage"}})
     async def health_of_stage(name: str) -> JSONResponse:
         stages = await look()
         if name not in stages:

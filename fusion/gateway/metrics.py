@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily, UntypedMetricFamily
 from prometheus_client.registry import Collector
@@ -98,7 +98,7 @@ def router(look: Look, counted: Mapping[str, Metrics]) -> APIRouter:
     """The route; the doors ask for the secret before it, as everywhere but for the page and /health."""
     routes = APIRouter(tags=["metrics"])
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         body = generate_latest(House(await look(), counted))
         return Response(body, media_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})

@@ -57,17 +57,24 @@ def router(settings: Settings, host: str) -> APIRouter:
     return routes
 
 
-async def relay(client: WebSocket, host: str, port: int) -> None:
-    """Join `client` to the socket at `host:port` until one of them closes, then close the other alike."""
+async def relay(client: WebSocket, host: str, port: int, first: str | None = None) -> None:
+    """Join `client` to the socket at `host:port` until one of them closes, then close the other alike.
+
+    `first`: a frame that was read from it already, after it was accepted.
+    """
     try:
         upstream = await _reach(client, host, port)
     except (OSError, TimeoutError, WebSocketException) as error:
         log.warning("no connection to %s:%d for %s: %s", host, port, client.url.path, error)
-        await client.accept()  # only an accepted WebSocket can tell a browser the reason
+        if first is None:
+            await client.accept()  # only an accepted WebSocket can tell a browser the reason
         await _close_client(client, _refusal(error))
         return
     try:
-        await client.accept(subprotocol=upstream.subprotocol)
+        if first is None:
+            await client.accept(subprotocol=upstream.subprotocol)
+        else:
+            await upstream.send(first)
         await _join(client, upstream)
     finally:
         await upstream.close()
