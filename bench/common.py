@@ -56,6 +56,7 @@ class Server:
     asr_url: str
     tts_url: str
     start_s: float
+    http_url: str = ""
 
 
 @functools.lru_cache(maxsize=1)
@@ -112,7 +113,8 @@ def server(code: Path, flags: Sequence[str] = (), without: str = "") -> Iterator
                 if process.poll() is not None or time.monotonic() - began > START_S:
                     raise BenchError(f"the server of {code} did not start:\n{_tail(log)}")
                 time.sleep(0.05)
-            yield Server(f"ws://127.0.0.1:{asr_port}", f"ws://127.0.0.1:{tts_port}", time.monotonic() - began)
+            yield Server(f"ws://127.0.0.1:{asr_port}", f"ws://127.0.0.1:{tts_port}", time.monotonic() - began,
+                         f"http://127.0.0.1:{http_port}")
         finally:
             process.terminate()
             try:
