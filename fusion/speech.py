@@ -78,7 +78,7 @@ class Speech:
             for part in [np.concatenate(parts)] if parts and self.joined.whole_replies else parts:
                 self.listener.audio(part)
         ticket = self.playout.ticket
-        if ticket is not None and self.playout.all_sent and self.sent != ticket:
+        if ticket is not None and not self.joined.paced and self.playout.all_sent and self.sent != ticket:
             self.sent = ticket
             self.event(wire.sent(ticket.turn))
         for spoken in self.playout.spoken(now):

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import av
 import httpx
 import numpy as np
+import psutil
 import pytest
 from conftest import SCRIPTED
 
@@ -327,6 +328,16 @@ def test_what_a_stage_cannot_do_is_told_and_the_next_request_is_answered(http):
     answer = http.post("/v1/audio/speech", json={"input": "unspeakable"})
     assert answer.status_code == 500 and "told to fail" in answer.json()["error"]["message"] and answer.headers["x-should-retry"] == "false"
     assert transcribe(http, said("alpha")).json()["text"] == "alpha"
+
+
+def test_bodies_leave_no_memory_behind(scripted_server, http):
+    """Some 400 MB of refused uploads go to disk and away again."""
+    gateway = psutil.Process(scripted_server.pid("gateway"))
+    refused(http.post("/v1/audio/transcriptions", files={"file": bytes(20_000_000)}), 400, "audio file")
+    before = gateway.memory_info().rss
+    for _ in range(20):
+        refused(http.post("/v1/audio/transcriptions", files={"file": bytes(20_000_000)}), 400, "audio file")
+    assert gateway.memory_info().rss - before < 40_000_000
 
 
 def test_the_doors(start_server):

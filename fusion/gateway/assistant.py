@@ -93,10 +93,10 @@ class Answer:
     def __init__(self, after: int = 0) -> None:
         self.transcript = self.reply = ""
         self.turn = after  # what is older belongs to an answer that was interrupted
-        self._began = self._sounding = False
+        self._began = self._sounding = self._written = self._sent = False
 
     def took(self, event: dict[str, Any]) -> bool:
-        """Note an event; True: all of the sound has left. Raises ApiError."""
+        """Note an event; True: all is there. The last words and the last sound come over two sockets, in any order. Raises ApiError."""
         kind = event["type"]
         if kind == "turn" and event["turn"] > self.turn:
             self.transcript, self.turn, self._began = event["text"], event["turn"], True
@@ -106,13 +106,16 @@ class Answer:
             return False
         elif kind == "reply":
             self.reply = f"{self.reply} {event['text']}".strip()
+            self._written = event["last"]
+        elif kind == "sound_sent":
+            self._sent = True
         elif kind == "caption" and event["final"] and not event["text"] or kind == "error" and event["code"] == "nothing_said":
             raise ApiError(400, NO_SPEECH, code="no_speech")
         elif kind == "error":
             raise ApiError(500, event["message"], code=event["code"])
         elif kind == "gone":
             raise ApiError(503, event["message"], code="server_down")
-        return kind == "sound_sent"
+        return self._written and self._sent
 
     async def parts(self, call: InnerCall) -> AsyncIterator[bytes]:
         """s16 at 24 kHz. Raises ApiError."""

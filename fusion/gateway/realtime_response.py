@@ -25,6 +25,7 @@ class Response:
         self.over = False
         self.item: dict[str, Any] | None = None  # the message
         self.text, self.sound_ms = "", 0.0
+        self._written = self._sent = False  # all of its words, all of its sound
         self.modality = modality
         self._send, self._session = send, session
         self._conversation, self._previous, self._metadata, self._keep = conversation, previous, metadata, keep
@@ -113,13 +114,16 @@ class Response:
             await self.sound(found)
         elif found["type"] == "reply":
             await self.words(found["text"])
+            self._written = found["last"]
         elif found["type"] == "call":
             await self.call(found["id"], found["name"], found["arguments"])
         elif found["type"] == "sound_sent" or found["type"] == "spoken" and found["last"]:
-            await self.end(lines)
+            self._sent = True
         elif found["type"] in ("error", "gone"):
             failure = {"type": "server_error", "code": str(found.get("code") or "server_error"), "message": str(found["message"])}
             await self.end(lines, "failed", error=failure)
+        if self._written and self._sent:  # two sockets, in any order
+            await self.end(lines)
 
     # --- its end ------------------------------------------------------------------------------------------
 
