@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import socket
 import struct
 
 import httpx
@@ -194,6 +195,15 @@ async def test_a_client_that_does_not_read_stops_the_inner_sender(upstream):
             await asyncio.wait_for(full.wait(), PATIENCE_S)
             client.transport.abort()
     assert len(sent) < 60
+
+
+async def test_an_answer_does_not_wait_for_an_acknowledgement(upstream):
+    """asyncio sets TCP_NODELAY on its own sockets only; ours is inherited by those that it accepts."""
+    listener = gateway.listen("127.0.0.1", 0)
+    with listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # --- who may come in ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_no_request_that_the_schema_suggests_breaks_a_route(scripted_server, tmp
             "--checks",
             CHECKS,
             "--phases",
-            "coverage,fuzzing",
+            "fuzzing",
             "-n",
             "8",
             "-w",

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.protocol import State
 
 from fusion.settings import Settings
 from fusion.wire.openai_rest import ApiError
@@ -24,6 +25,7 @@ CONNECT_S = 5.0
 CLOSE_S = 0.5
 LARGEST = 16 * 2**20  # bytes of one message
 BUSY_S = 10.0  # what a client is told to wait
+SPARE = 4  # connections that are kept
 SAY_S = 60.0  # without a sound of a text
 DOWN = "the speech server is starting or down; try again in a few seconds"
 
@@ -33,6 +35,7 @@ class Inner:
 
     def __init__(self, settings: Settings, host: str) -> None:
         self._settings, self._host = settings, host
+        self._spare: list[ClientConnection] = []  # to 8888, at rest
         self._headers = {"Authorization": f"Bearer {settings.key}"} if settings.key else {}
 
     async def words(self, address: str = "") -> ClientConnection:
@@ -97,8 +100,14 @@ class Inner:
             await connection.close()
 
     async def say(self, text: str, voice: str = "", speed: float | None = None) -> AsyncIterator[bytes]:
-        """`text` as s16 mono at 24 kHz, as it is made. Raises ApiError."""
-        connection = await self.sound()
+        """`text` as s16 mono at 24 kHz, as it is made. Raises ApiError.
+
+        Connections are kept for the next text: opening one takes 5 ms, a quarter of what the voice needs for its first words.
+        """
+        connection = self._spare.pop() if self._spare else await self.sound()
+        if connection.state is not State.OPEN:
+            connection = await self.sound()
+        clean = False
         try:
             await connection.send(json.dumps({"type": "say", "text": text, **({"voice": voice} if voice else {}), "speed": speed}))
             while True:
@@ -111,11 +120,15 @@ class Inner:
                     continue
                 told = json.loads(frame)
                 if told.get("type") == "said":
+                    clean = True
                     return
                 if told.get("type") == "error":
                     raise ApiError(500 if told["code"] == "tts_failed" else 400, told["message"], code=told["code"])
         finally:
-            await connection.close()
+            if clean and len(self._spare) < SPARE:
+                self._spare.append(connection)
+            else:
+                await connection.close()
 
 
 async def _event(connection: ClientConnection, failed: int = 400) -> dict[str, Any]:
