@@ -28,7 +28,7 @@ IDLE_S = 300.0  # a connection that says nothing is closed
 MOST_CONNECTIONS = 64
 LONGEST_S = 3600.0  # of one recording
 VERSION = "1.8.0"  # of the protocol
-ABOUT = {"attribution": {"name": "WhisperFusion", "url": "https://github.com/whisperfusion"}, "installed": True, "version": "1"}
+ABOUT = {"attribution": {"name": "WhisperFusion", "url": ""}, "installed": True, "version": "1"}
 SPOKEN = {"rate": SPOKEN_RATE, "width": 2, "channels": 1}
 
 log = logging.getLogger("gateway")
