@@ -19,7 +19,7 @@ from fusion.core.text import words
 from fusion.core.turns import HeardYou, Interrupted, Latency, Played, TurnFailed, UserSaid
 from fusion.messages import Commit, Hold
 
-DIALOGUES = int(os.environ.get("WORLD_DIALOGUES", "300"))
+DIALOGUES = int(os.environ.get("WORLD_DIALOGUES", "200"))
 QUIET_S = 130.0  # longer than every deadline together
 
 OPEN = ("what is the", "i would like to", "tell me about the", "and", "how do we")
