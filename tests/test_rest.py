@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import wave
 from urllib.parse import unquote
 
 import av
@@ -15,20 +14,11 @@ import psutil
 import pytest
 from conftest import SCRIPTED
 
+from bench.interfaces import wav
 from fusion.engines.scripted import read_tones, tone_speech
 from fusion.gateway.media import Encoder
 
 KEY = "open-sesame"
-
-
-def wav(pcm: np.ndarray, rate: int = 16_000) -> bytes:
-    held = io.BytesIO()
-    with wave.open(held, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())
-    return held.getvalue()
 
 
 def said(*texts: str, pause_s: float = 0.6) -> np.ndarray:

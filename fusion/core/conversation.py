@@ -24,10 +24,14 @@ Events come in with `now` (seconds on any steady clock), commands go out, `wake_
     DOUBT   nothing, a backchannel, or an echo of our own words:  Resume                  -> BOT
     DOUBT   few words, with our sound: Resume; a turn 0.6 s later unless it comes again  -> BOT
     DOUBT   words                    Cancel, remember what was heard                      -> USER or PAUSE
+    any     an answer is asked for   IDLE, BOT: a new one, Generate and Commit; in a pause
+                                     that is over: with its words; while somebody speaks: - -> BOT
+    any     cleared                  what is being said is dropped; in doubt: Resume      -> IDLE or BOT
     any     a line is typed          Cancel what is running, Generate and Commit          -> BOT
     any     interrupted by hand      Cancel, remember what was heard                      -> IDLE
     any     Failed, or nobody answers in time: Cancel, say so in words, and in voice      -> BOT, then IDLE
 
+Where `answers` is off, the end of a turn is only remembered; where `interruptible` is off, words over an answer wait for its end.
 A guess is only a `Generate` before its `Commit`. Its sentences are kept and shown when it is committed. Whoever goes on
 speaking before anything of the answer was heard has not been cut off: the answer is dropped, and the next one reads both parts.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -80,23 +81,9 @@ def router(settings: Settings, inner: Inner, look: Look) -> APIRouter:
 
     for prefix in ("", "/bazarr", f"{settings.api_prefix}/bazarr"):
         shown = not prefix
-        routes.add_api_route(
-            f"{prefix}/asr",
-            asr,
-            methods=["POST"],
-            include_in_schema=shown,
-            openapi_extra=openapi.AUDIO_FILE,
-            responses=openapi.PLAIN,
-            response_class=Response,
-        )
-        routes.add_api_route(
-            f"{prefix}/detect-language",
-            detect_language,
-            methods=["POST"],
-            include_in_schema=shown,
-            openapi_extra=openapi.AUDIO_FILE,
-            responses=openapi.ERRORS,
-        )
+        post = partial(routes.add_api_route, methods=["POST"], include_in_schema=shown, openapi_extra=openapi.AUDIO_FILE)
+        post(f"{prefix}/asr", asr, responses=openapi.PLAIN, response_class=Response)
+        post(f"{prefix}/detect-language", detect_language, responses=openapi.ERRORS)
     return routes
 
 
