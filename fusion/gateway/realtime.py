@@ -110,7 +110,7 @@ class Realtime:
                 await self._hang_up()  # what is heard from now on is another call
             else:
                 await self._call.tell("update", **_manner(self.session))
-                await self._call.listen(self.session.modality == "audio")
+                await self._call.listen(self.session.speaks)
         await self._send(event("session.updated", session=as_dict(self.session, self._expires_at)))
 
     async def _open(self) -> InnerCall:
@@ -121,9 +121,8 @@ class Realtime:
                 **_manner(session), **_hearing(session), "reply": session.kind == "realtime",
                 "history": history(self._items.all())[-REMEMBERED:],
             }  # fmt: skip
-            sound = session.modality == "audio" and session.kind == "realtime"
             address = self._client.client.host if self._client.client else ""
-            self._call = await InnerCall.opened(self._inner, handshake, sound=sound, address=address)
+            self._call = await InnerCall.opened(self._inner, handshake, sound=session.speaks, address=address)
             self._items.told, self._began_ms, self._past = True, self._input.total_ms, 0
             self._reader = asyncio.create_task(self._read(self._call))
         return self._call
@@ -247,7 +246,7 @@ class Realtime:
         await response.end(self._items.all(), status, reason, failure, said)
         self._items.answered(response)
         if self._call is not None:
-            await self._call.listen(self.session.modality == "audio")
+            await self._call.listen(self.session.speaks)
         if self._over_answer is not None:
             at_ms, self._over_answer = self._over_answer, None
             await self._input.began(at_ms)
@@ -312,6 +311,8 @@ class Realtime:
 
     async def _interrupted(self, found: dict[str, Any]) -> None:
         """First that somebody speaks, then the end of the answer: older Agents SDKs neither stop nor truncate otherwise."""
+        if self._response is not None and self._response.turn is None:  # what was asked for took the place of an older answer
+            self._past = max(self._past, found["turn"])
         if not self._mine(found):
             return
         if not self._input.speaking and self.session.turns is not None:

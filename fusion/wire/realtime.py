@@ -56,6 +56,11 @@ class Session:
         return self.kind == "realtime" and self.turns is not None and bool(self.turns.get("create_response", True))
 
     @property
+    def speaks(self) -> bool:
+        """Are answers spoken? Where they are not, nobody listens for their sound."""
+        return self.kind == "realtime" and self.modality == "audio"
+
+    @property
     def interruptible(self) -> bool:
         return self.turns is None or bool(self.turns.get("interrupt_response", True))
 
