@@ -321,7 +321,8 @@ class Door:
                 if control is not None:
                     caller.control(control)
             except wire.FrameError as problem:
-                out.send(wire.event(caller.uid, "error", code=problem.code, message=problem.message))
+                which = {} if problem.id is None else {"id": problem.id}
+                out.send(wire.event(caller.uid, "error", code=problem.code, message=problem.message, **which))
 
 
 async def while_there(connection: Any, work: Coroutine[Any, Any, None], timeout_s: float) -> bool:

@@ -23,7 +23,7 @@ EVENTS: dict[str, dict[str, type]] = {  # the floor's methods and their argument
     "opened": {},
     "typed": {"text": str},
     "interrupt": {},
-    "respond": {"changes": dict},
+    "respond": {"changes": dict, "id": str},
     "clear": {},
     "remember": {"lines": list},
     "result": {"id": str, "output": str},

@@ -10,7 +10,7 @@ from test_conversation import SECOND, Talk, kinds, of
 from fusion.core.conversation import Conversation, State
 from fusion.core.endpoint import WINDOW, Endpoint
 from fusion.core.floor import Floor
-from fusion.core.turns import BotCalled, BotSaid, Heard, Interrupted, StopHearing, UserSaid
+from fusion.core.turns import Answering, BotCalled, BotSaid, Heard, Interrupted, StopHearing, UserSaid
 from fusion.messages import Called, Cancel, Commit, Generate, Hold, Line, Prepare, Resume, Sentence, Spoken
 
 TOOLS = '{"tools": [], "tool_choice": "auto"}'
@@ -29,7 +29,7 @@ def test_a_turn_is_answered_when_that_is_asked_for():
     assert kinds(out) == [StopHearing, UserSaid] or of(out, UserSaid)[0].text == "what time is it"
     assert talk.c.state is State.IDLE and Commit not in kinds(out)
     out = talk.c.respond({}, 2.0)
-    assert kinds(out) == [Generate, Commit] and talk.c.state is State.BOT
+    assert kinds(out) == [Answering, Generate, Commit] and talk.c.state is State.BOT
     assert of(out, Generate)[0].lines[-1] == Line("user", "what time is it")
 
 
@@ -38,7 +38,7 @@ def test_an_answer_that_is_asked_for_while_the_words_are_on_their_way_comes_with
     talk.c.speech_started(SECOND, 1.0)
     talk.c.speech_stopped(2 * SECOND, 2.0, 2.0)
     talk.c.turn_ended(True, 2.1, by_hand=True)
-    assert talk.c.respond({}, 2.2) == []
+    assert Commit not in kinds(talk.c.respond({}, 2.2))
     out = talk.c.heard_words("hello you", 3 * SECOND, 2.3)
     assert of(out, UserSaid)[0].text == "hello you" and Commit in kinds(out) and talk.c.state is State.BOT
 
@@ -64,7 +64,7 @@ def test_an_answer_may_have_instructions_and_tools_of_its_own():
 def test_a_new_answer_takes_the_place_of_the_one_that_is_given():
     talk = Talk().in_bot("Hello there.", heard=0.5)
     out = talk.c.respond({}, 1.0)
-    assert kinds(out) == [Cancel, Interrupted, Generate, Commit] and talk.c.dialogue.reply.ticket == of(out, Commit)[0].ticket
+    assert kinds(out) == [Cancel, Interrupted, Answering, Generate, Commit] and talk.c.dialogue.reply.ticket == of(out, Commit)[0].ticket
 
 
 def test_what_is_being_said_can_be_cleared_and_an_answer_goes_on():
@@ -167,3 +167,45 @@ def test_a_fixed_silence_ends_a_turn_whatever_the_words_say():
             break
     silent_s = (at - 39) * WINDOW / SECOND
     assert 0.3 <= silent_s < 0.4 and not any(isinstance(command, BotSaid) for command in out)
+
+
+# --- who asked for which answer -------------------------------------------------------------------------------
+
+
+def closing(talk: Talk) -> Talk:
+    """The turn is over by hand; its words are on their way."""
+    talk.c.speech_started(SECOND, 1.0)
+    talk.c.speech_stopped(2 * SECOND, 2.0, 2.0)
+    talk.c.turn_ended(True, 2.1, by_hand=True)
+    return talk
+
+
+def test_whoever_asks_for_an_answer_learns_at_once_which_turn_that_is():
+    talk = Talk().in_bot("Hello there.", heard=0.5)
+    assert of(talk.c.respond({}, 1.0, "r1"), Answering) == [Answering(2, "r1")]
+    assert talk.c.dialogue.reply.ticket.turn == 2
+    talk = closing(asked_only())
+    assert talk.c.respond({}, 2.2, "r2") == [Answering(1, "r2")]
+    talk.c.heard_words("hello you", 3 * SECOND, 2.3)
+    assert talk.c.dialogue.reply.ticket.turn == 1
+    talk = asked_only()
+    talk.c.speech_started(SECOND, 1.0)
+    assert talk.c.respond({}, 1.5, "r3") == []
+
+
+def test_an_answer_asked_for_before_the_words_came_keeps_its_own_instructions():
+    talk = closing(Talk())  # guesses are made here
+    talk.c.respond({"instructions": "Be rude."}, 2.2)
+    out = talk.c.heard_words("hello you", 3 * SECOND, 2.3)
+    (asked,) = of(out, Generate)
+    assert asked.lines == (Line("system", "Be rude."), Line("user", "hello you")) and of(out, Commit)[0].ticket == asked.ticket
+    assert [line.role for line in talk.c.dialogue.memory.lines] == ["user"]
+
+
+def test_an_answer_that_was_asked_for_comes_even_if_the_turn_was_only_a_noise():
+    talk = closing(asked_only())
+    talk.c.dialogue.memory.user("what time is it")
+    talk.c.respond({}, 2.2, "r1")
+    out = talk.c.heard_words("", 3 * SECOND, 2.3)
+    assert of(out, UserSaid)[0].text == "" and Commit in kinds(out) and talk.c.state is State.BOT
+    assert of(out, Generate)[0].lines[-1] == Line("user", "what time is it")

@@ -251,6 +251,25 @@ async def test_a_response_is_cancelled_by_the_client_and_only_one_is_active(scri
         assert (await client.until("error", 2))["error"]["code"] == "response_cancel_not_active"
 
 
+async def test_every_response_has_an_end(scripted_server):
+    """One that the call refuses, and one whose words are still on their way when it is asked for and given up."""
+    async with Client(scripted_server) as client:
+        await client.send("response.create", response={"instructions": "x" * 9000})
+        done = await client.until("response.done")
+        assert done["response"]["status"] == "failed" and "8000" in done["response"]["status_details"]["error"]["message"]
+        await client.update(audio={"input": {"turn_detection": None}})
+        await client.speak(spoken("alpha beta", 0.3), pace=0.3)
+        await client.send("input_audio_buffer.commit")
+        await client.send("response.create")
+        await client.send("response.cancel")
+        assert (await client.until("response.done", 2))["response"]["status"] == "cancelled"
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "gamma"}]}
+        await client.send("conversation.item.create", item=item)
+        await client.send("response.create", response={"output_modalities": ["text"]})
+        done = await client.until("response.done", 3)
+        assert done["response"]["status"] == "completed" and "gamma" in done["response"]["output"][0]["content"][0]["text"]
+
+
 async def test_a_response_beside_the_conversation(scripted_server):
     async with Client(scripted_server) as client:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "gamma"}]}

@@ -16,7 +16,7 @@ from world import World
 
 from fusion.core.doubt import STOPS
 from fusion.core.text import words
-from fusion.core.turns import HeardYou, Interrupted, Latency, Played, TurnFailed, UserSaid
+from fusion.core.turns import Answering, HeardYou, Interrupted, Latency, Played, TurnFailed, UserSaid
 from fusion.messages import Commit, Hold
 
 DIALOGUES = int(os.environ.get("WORLD_DIALOGUES", "200"))
@@ -188,6 +188,50 @@ def test_a_dialogue_with_accidents_ends_idle_with_a_true_memory(seed, script, ha
             world.at(when, world.interrupt if what == "interrupt" else world.commit)
     world.run(script[-1].end + 20.0 + QUIET_S)
     world.check()
+
+
+WISHES = ("respond", "respond rudely", "commit", "commit and respond", "clear", "history", "interrupt", "llm")
+
+
+@st.composite
+def scripts_with_requests(draw):
+    """A person, and what a client asks for that keeps the conversation itself, while something is said and one soon after the other."""
+    script, asked = draw(scripts()), []
+    for utterance in script:
+        when = draw(st.floats(utterance.at, utterance.end + 0.5))
+        for what in draw(st.lists(st.sampled_from(WISHES), max_size=3)):
+            asked.append((when, what))
+            when += draw(st.sampled_from((0.0, 0.02, 0.1, 0.5, 3.0)))
+    return script, asked
+
+
+@given(st.integers(0, 2**32), scripts_with_requests(), st.booleans(), st.booleans(), MANNERS)
+@settings(max_examples=DIALOGUES, deadline=None)
+def test_every_answer_that_is_asked_for_has_an_end(seed, both, answers, interruptible, manners):
+    script, asked = both
+    world = World(seed, script, **manners)
+    world.conversation.answers, world.conversation.interruptible = answers, interruptible
+    for when, what in asked:
+        if "commit" in what:
+            world.at(when, world.commit)
+        if "respond" in what:
+            world.at(when, world.respond, {"instructions": "Be rude."} if "rudely" in what else {})
+        elif what == "llm":
+            world.at(when, world.kill, "llm")
+        elif what != "commit":
+            world.at(when, {"clear": world.clear, "history": world.remember, "interrupt": world.interrupt}[what])
+    world.run(script[-1].end + 20.0 + QUIET_S)
+    world.check()
+    for i, (_, fact) in enumerate(world.told):
+        if isinstance(fact, Answering):
+            ends = [later for _, later in world.told[i:] if is_end(later) and later.turn == fact.turn]
+            assert ends, fact
+    if not answers:
+        assert len(world.facts(Commit)) <= len(world.facts(Answering)) + len(world.facts(TurnFailed))
+
+
+def is_end(fact):
+    return isinstance(fact, (Interrupted, TurnFailed)) or isinstance(fact, Played) and fact.last
 
 
 @given(st.integers(0, 2**32), scripts(), st.sampled_from((None, 0.05, 0.2)), st.floats(0.01, 0.3))

@@ -174,6 +174,16 @@ class World:
     def commit(self) -> None:
         self.act(self.floor.commit(self.now))
 
+    def respond(self, changes: dict[str, str]) -> None:
+        self.act(self.floor.respond(changes, self.now, f"r{self.now}"))
+
+    def clear(self) -> None:
+        self.act(self.floor.clear(self.now))
+
+    def remember(self) -> None:
+        """The client has a history of its own: nothing was said."""
+        self.act(self.floor.remember((), self.now))
+
     def ration(self, partial_s: float, level: int) -> None:
         """As `Caller.ration`; the recognizer of an overloaded machine is slow as well."""
         self.floor.partial_s, self.slow = partial_s, 1.0 + level

@@ -155,11 +155,11 @@ class Caller:
     def _respond(self, control: wire.Respond, now: float) -> None:
         state = self.conversation.state
         if state in (State.USER, State.DOUBT) or state is State.PAUSE and not self.conversation.closing:
-            raise wire.FrameError("still_speaking", "somebody is speaking; commit or clear that first, then ask for an answer")
+            raise wire.FrameError("still_speaking", "somebody is speaking; commit or clear that first, then ask for an answer", control.id)
         if not self.conversation.replies:
-            raise wire.FrameError("no_replies", 'this call has "reply": false in its handshake, so there is nobody to answer')
+            raise wire.FrameError("no_replies", 'this call has "reply": false in its handshake, so there is nobody to answer', control.id)
         changes = {"instructions": control.instructions, "tools": control.tools}
-        self._act(self.floor.respond({name: value for name, value in changes.items() if value is not None}, now))
+        self._act(self.floor.respond({name: value for name, value in changes.items() if value is not None}, now, control.id))
 
     def commit(self) -> bool:
         """End the turn by hand; False when there is none."""

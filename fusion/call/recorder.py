@@ -221,8 +221,8 @@ class RecordedFloor:
     def heard_up_to(self, turn: int, seconds: float, now: float) -> list[Command]:
         return self._event("heard_up_to", now, turn=turn, seconds=seconds)
 
-    def respond(self, changes: Mapping[str, str], now: float) -> list[Command]:
-        return self._event("respond", now, changes=dict(changes))
+    def respond(self, changes: Mapping[str, str], now: float, id: str = "") -> list[Command]:
+        return self._event("respond", now, changes=dict(changes), id=id)
 
     def clear(self, now: float) -> list[Command]:
         return self._event("clear", now)

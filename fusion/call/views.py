@@ -163,6 +163,8 @@ class EventsView:
                         first_sound=_ms(fact.first_sound_s), reused=fact.reused)
         elif isinstance(fact, turns.HeardYou):
             self._event("heard_you", turn=fact.turn)
+        elif isinstance(fact, turns.Answering):
+            self._event("answering", turn=fact.turn, id=fact.id)
         elif isinstance(fact, turns.Thinking):
             self._event("thinking", turn=fact.turn)
 

@@ -50,10 +50,12 @@ from fusion.core.memory import Memory
 from fusion.core.said import Said
 from fusion.core.text import words
 from fusion.core.turns import (
+    Answering,
     BotSaid,
     Command,
     Counts,
     HeardYou,
+    Interrupted,
     Marks,
     Played,
     Reply,
@@ -102,7 +104,7 @@ class Conversation:
         self._said = self._answered = Said()  # in this turn; in the one that is being answered
         self._put_off: Said | None = None  # words that may have been an echo, until this is known
         self._put_off_until: float | None = None
-        self._asked = False  # the turn whose words are on their way shall be answered
+        self._asked: Mapping[str, str] | None = None  # how the turn whose words are on their way shall be answered, if that was asked for
 
     @property
     def wake_at(self) -> float | None:
@@ -202,19 +204,30 @@ class Conversation:
     def interrupt(self, now: float) -> list[Command]:
         """Stop whatever is going on."""
         commands = [*self._abandon_reply(), StopHearing()]
+        if self._asked is not None:  # an answer that never began
+            commands.append(Interrupted(self.dialogue.turn, ""))
+            self.dialogue.next_turn()
         self._rest()
         return commands
 
-    def respond(self, changes: Mapping[str, str], now: float) -> list[Command]:
+    def respond(self, changes: Mapping[str, str], now: float, id: str = "") -> list[Command]:
         """Answer what was said so far; a turn that is over, but whose words are still on their way, when they come.
 
-        Nothing happens while somebody speaks: the turn comes first. `changes`: "instructions" and "tools" of this answer only.
+        Nothing happens while somebody speaks: the turn comes first. `changes`: "instructions" and "tools" of this answer only;
+        `id`: the client's name for it.
         """
+        if self.closing:
+            self._asked = changes
+            return [Answering(self.dialogue.turn, id)]
         if self.state in (State.USER, State.PAUSE, State.DOUBT):
-            self._asked = self._asked or self.closing
             return []
+        stopped, self._marks = self._abandon_reply(), Marks(now, now, now)
+        return [*stopped, Answering(self.dialogue.turn, id), *self._answer(changes, now)]
+
+    def _answer(self, changes: Mapping[str, str], now: float) -> list[Command]:
+        """What was said so far, with nothing new."""
         reply, asked = self.dialogue.respond(changes, now)
-        self._answered, self._marks = Said(), Marks(now, now, now)
+        self._answered = Said()
         return [*asked, *self._let_out(reply, now)]
 
     def remember(self, lines: Sequence[Line]) -> list[Command]:
@@ -233,7 +246,7 @@ class Conversation:
         if self.state not in (State.USER, State.PAUSE):
             return []
         self._said.text = ""
-        return self._nothing_said()
+        return self._nothing_said(now)
 
     def heard_up_to(self, turn: int, seconds: float) -> list[Command]:
         return self.dialogue.heard_up_to(turn, seconds) if seconds >= 0 else []
@@ -364,18 +377,22 @@ class Conversation:
         if words(self._said.text) and not self._doubt.is_echo(self._said.text):
             return [StopHearing(), *self._finish_with(self._said.text, now)]
         self._said.text = ""
-        return self._nothing_said()
+        return self._nothing_said(now)
 
-    def _nothing_said(self) -> list[Command]:
+    def _nothing_said(self, now: float) -> list[Command]:
         commands = [*self.dialogue.drop_wrong_guess(""), StopHearing(), UserSaid(self.dialogue.turn, "")]
+        asked = self._asked
         self._rest()
-        return commands
+        return commands if asked is None else [*commands, *self._answer(asked, now)]
 
     def _finish_with(self, text: str, now: float) -> list[Command]:
         """The user's turn is `text`: show it, remember it, let the answer out."""
         commands: list[Command] = [*self._heard_you(), UserSaid(self.dialogue.turn, text)]
         self.dialogue.counts.turns += 1
-        if not self.replies or not (self.answers or self._asked):
+        if self._asked:  # in a way of its own, which no guess knew
+            self.dialogue.memory.user(text)
+            return [*commands, *self._answer(self._asked, now)]
+        if not self.replies or not (self.answers or self._asked is not None):
             self.dialogue.memory.user(text)
             self.dialogue.next_turn()
             self._rest()
@@ -386,7 +403,7 @@ class Conversation:
 
     def _let_out(self, reply: Reply, now: float) -> list[Command]:
         """The answer is wanted: what there is of it, and what will come."""
-        self._asked = False
+        self._asked = None
         self.state, self._thinking_at = State.BOT, now + THINKING_S
         self._patience(now)
         after_s = max(0.0, self._marks.ended_at + FILLER_S - now) if self.filler else 0.0
@@ -495,4 +512,4 @@ class Conversation:
 
     def _rest(self) -> None:
         self.state, self._deadline, self._thinking_at, self.dialogue.reply = State.IDLE, None, None, None
-        self._said, self._put_off, self._put_off_until, self._asked = Said(), None, None, False
+        self._said, self._put_off, self._put_off_until, self._asked = Said(), None, None, None

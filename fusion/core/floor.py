@@ -90,10 +90,10 @@ class Floor:
     def interrupt(self, now: float) -> list[Command]:
         return self._after(self.conversation.interrupt(now), now)
 
-    def respond(self, changes: Mapping[str, str], now: float) -> list[Command]:
-        """Answer what was said so far. `changes`: other "instructions" and "tools", for this answer only."""
+    def respond(self, changes: Mapping[str, str], now: float, id: str = "") -> list[Command]:
+        """Answer what was said so far. `changes`: other "instructions" and "tools", for this answer only; `id`: its name."""
         self.ended_at = now
-        return self._after(self.conversation.respond(changes, now), now)
+        return self._after(self.conversation.respond(changes, now, id), now)
 
     def remember(self, lines: Sequence[Line], now: float) -> list[Command]:
         """The client knows better what was said so far."""

@@ -58,6 +58,14 @@ class UserSaid:
 
 
 @dataclass(frozen=True)
+class Answering:
+    """An answer that was asked for, under the client's own `id`, is that of this turn."""
+
+    turn: int
+    id: str
+
+
+@dataclass(frozen=True)
 class BotSaid:
     turn: int
     index: int
@@ -123,9 +131,10 @@ class Latency:
 
 Command = (
     Generate | Prepare | Commit | Hold | Resume | Cancel | Sentence | StartHearing | StopHearing | AskWords | AskScore | HeardYou
-    | Thinking | UserSaid | BotSaid | BotCalled | Played | Interrupted | Heard | TurnFailed | Latency | SpeechStarted | SpeechStopped
+    | Thinking | UserSaid | Answering | BotSaid | BotCalled | Played | Interrupted | Heard | TurnFailed | Latency | SpeechStarted | SpeechStopped
 )
-TOLD = (HeardYou, Thinking, BotSaid, BotCalled, Played, Interrupted, Heard, TurnFailed, Latency)  # what the caller is told
+# What the caller is told.
+TOLD = (HeardYou, Thinking, Answering, BotSaid, BotCalled, Played, Interrupted, Heard, TurnFailed, Latency)
 
 
 @dataclass

@@ -49,7 +49,8 @@ class Realtime:
         self._items = Items()
         self._input = Input(self._send, self._items, session)
         self._response: Response | None = None
-        self._past = 0  # the turn of the call up to which all was answered
+        self._sounding = 0  # the turn whose sound comes
+        self._early: list[bytes] = []  # sound that came before it was known whose it is: it has a socket of its own
         self._conversation = new_id("conv")
         self._aside: set[asyncio.Task[None]] = set()  # responses out of the conversation
         self._began_ms = 0.0  # of the sound before the present call
@@ -123,7 +124,7 @@ class Realtime:
             }  # fmt: skip
             address = self._client.client.host if self._client.client else ""
             self._call = await InnerCall.opened(self._inner, handshake, sound=session.speaks, address=address)
-            self._items.told, self._began_ms, self._past = True, self._input.total_ms, 0
+            self._items.told, self._began_ms, self._sounding, self._early = True, self._input.total_ms, 0, []
             self._reader = asyncio.create_task(self._read(self._call))
         return self._call
 
@@ -205,7 +206,7 @@ class Realtime:
             self._items.told = True
         await call.listen(modality == "audio")
         await self._begin(None, modality, asked.get("metadata"))
-        await call.tell("respond", **changes)
+        await call.tell("respond", id=self._response.id if self._response else "", **changes)
 
     def _changes(self, asked: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """What is different in this response: fields of the control `respond`, and its modality."""
@@ -225,8 +226,17 @@ class Realtime:
             self._send, self.session, modality or self.session.modality, conversation=self._conversation, previous=self._items.last,
             metadata=metadata, keep=self._items.keep,
         )  # fmt: skip
-        self._response.turn = turn
         await self._response.begin()
+        if turn is not None:
+            await self._found_turn(turn)
+
+    async def _found_turn(self, turn: int) -> None:
+        """The response is the answer of this turn of the call."""
+        assert self._response is not None
+        self._response.turn = turn
+        early, self._early = self._early, []
+        for pcm in early if turn == self._sounding else ():
+            await self._response.sound(pcm)
 
     async def _cancel(self, given: dict[str, Any]) -> None:
         response = self._response
@@ -242,7 +252,6 @@ class Realtime:
         response, self._response = self._response, None
         if response is None:
             return
-        self._past = max(self._past, response.turn or 0)
         await response.end(self._items.all(), status, reason, failure, said)
         self._items.answered(response)
         if self._call is not None:
@@ -283,8 +292,7 @@ class Realtime:
             while True:
                 found = await call.happened.get()
                 if isinstance(found, bytes):
-                    if self._response is not None and self._response.turn is not None:
-                        await self._response.sound(found)
+                    await self._sound(found)
                     continue
                 handler = self._HAPPENED.get(found["type"])
                 if handler is not None:
@@ -311,8 +319,6 @@ class Realtime:
 
     async def _interrupted(self, found: dict[str, Any]) -> None:
         """First that somebody speaks, then the end of the answer: older Agents SDKs neither stop nor truncate otherwise."""
-        if self._response is not None and self._response.turn is None:  # what was asked for took the place of an older answer
-            self._past = max(self._past, found["turn"])
         if not self._mine(found):
             return
         if not self._input.speaking and self.session.turns is not None:
@@ -328,9 +334,19 @@ class Realtime:
         if self.session.answers and self._response is None:
             await self._begin(found["turn"])
 
+    async def _answering(self, found: dict[str, Any]) -> None:
+        """Whose answer it is that was asked for."""
+        if self._response is not None and self._response.id == found["id"]:
+            await self._found_turn(found["turn"])
+
     async def _sounds(self, found: dict[str, Any]) -> None:
-        """Sound comes before the words of its answer, now and then."""
-        self._mine(found)
+        self._sounding, self._early = found["turn"], []
+
+    async def _sound(self, pcm: bytes) -> None:
+        if self._response is not None and self._response.turn == self._sounding:
+            await self._response.sound(pcm)
+        else:
+            self._early.append(pcm)
 
     async def _caption(self, found: dict[str, Any]) -> None:
         if found["final"] and not found["text"]:
@@ -345,12 +361,8 @@ class Realtime:
             await self._response.call(found["id"], found["name"], found["arguments"])
 
     def _mine(self, found: dict[str, Any]) -> bool:
-        """Is it the present response's? One that was asked for learns its turn from the first of its events."""
-        if self._response is None or found["turn"] <= self._past:
-            return False
-        if self._response.turn is None:
-            self._response.turn = found["turn"]
-        return self._response.turn == found["turn"]
+        """Is it the present response's?"""
+        return self._response is not None and self._response.turn == found["turn"]
 
     async def _ended(self, found: dict[str, Any]) -> None:
         if found.get("last", True) and self._mine(found):
@@ -362,7 +374,7 @@ class Realtime:
     async def _error(self, found: dict[str, Any]) -> None:
         if found["code"] == "nothing_said" and self._input.awaits_words:
             await self._input.words("")
-        elif self._response is not None and (self._mine(found) if "turn" in found else found["code"] in ("still_speaking", "no_replies")):
+        elif self._response is not None and (self._mine(found) if "turn" in found else found.get("id") == self._response.id):
             await self._end_response("failed", failure=_failure(found))
         elif "turn" in found and self._input.awaits_words:
             await self._input.failed(found["code"], found["message"])
@@ -379,8 +391,8 @@ class Realtime:
 
     _HAPPENED: dict[str, Any] = {
         "speech_started": _speech_started, "sound_resume": _resumed, "interrupted": _interrupted, "turn": _turn, "caption": _caption,
-        "reply": _reply, "call": _called, "sound_start": _sounds, "sound_end": _ended, "spoken": _ended, "heard": _heard,
-        "error": _error, "gone": _gone,
+        "reply": _reply, "call": _called, "answering": _answering, "sound_start": _sounds, "sound_end": _ended, "spoken": _ended,
+        "heard": _heard, "error": _error, "gone": _gone,
     }  # fmt: skip
 
 

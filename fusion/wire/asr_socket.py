@@ -242,10 +242,11 @@ class Update:
 
 @dataclass(frozen=True)
 class Respond:
-    """Answer what was said so far. None = as the call has it; both hold for this answer only."""
+    """Answer what was said so far. None = as the call has it; both hold for this answer only. `id`: the client's name for it."""
 
     instructions: str | None = None
     tools: str | None = None
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,7 @@ def parse_control(text: str, languages: Container[str] | None = None) -> Control
 
     Ask `is_end_of_audio` first.
     """
+    values: dict[str, Any] = {}
     try:
         values = json_object(text)
         kind = values.get("type")
@@ -292,7 +294,8 @@ def parse_control(text: str, languages: Container[str] | None = None) -> Control
         reader = _READERS.get(kind)
         return reader(values, languages) if reader else None
     except FieldError as problem:
-        raise FrameError("bad_frame", str(problem)) from None
+        id = values.get("id")
+        raise FrameError("bad_frame", str(problem), id if isinstance(id, str) else None) from None
 
 
 def _say(values: dict[str, Any], _: Container[str] | None) -> Say:
@@ -322,7 +325,7 @@ def _heard(values: dict[str, Any], _: Container[str] | None) -> HeardUpTo:
 
 def _respond(values: dict[str, Any], _: Container[str] | None) -> Respond:
     instructions = text_field(values, "instructions", "", INSTRUCTIONS_LENGTH) if "instructions" in values else None
-    return Respond(instructions, _tools(values) if "tools" in values else None)
+    return Respond(instructions, _tools(values) if "tools" in values else None, text_field(values, "id", "", NAME_LENGTH))
 
 
 def _result(values: dict[str, Any], _: Container[str] | None) -> Result:
