@@ -131,7 +131,8 @@ class Latency:
 
 Command = (
     Generate | Prepare | Commit | Hold | Resume | Cancel | Sentence | StartHearing | StopHearing | AskWords | AskScore | HeardYou
-    | Thinking | UserSaid | Answering | BotSaid | BotCalled | Played | Interrupted | Heard | TurnFailed | Latency | SpeechStarted | SpeechStopped
+    | Thinking | UserSaid | Answering | BotSaid | BotCalled | Played | Interrupted | Heard | TurnFailed | Latency
+    | SpeechStarted | SpeechStopped
 )
 # What the caller is told.
 TOLD = (HeardYou, Thinking, Answering, BotSaid, BotCalled, Played, Interrupted, Heard, TurnFailed, Latency)
