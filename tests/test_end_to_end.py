@@ -27,10 +27,10 @@ def english(recordings):
 
 
 async def test_it_understands_the_recordings(pipeline, english):
-    every_second = list(english.values())[::2]  # bench/accuracy.py takes them all
-    pairs = [(entry["text"], await caption(pipeline.asr_url, pcm)) for entry, pcm in every_second]
+    every_third = list(english.values())[::3]  # bench/accuracy.py takes them all
+    pairs = [(entry["text"], await caption(pipeline.asr_url, pcm)) for entry, pcm in every_third]
     found = word_errors(pairs)
-    assert found["words"] > 500 and found["wer"] <= 0.12, found
+    assert found["words"] > 300 and found["wer"] <= 0.12, found
 
 
 async def test_every_question_gets_an_answer_that_can_be_heard(pipeline, english):
