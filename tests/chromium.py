@@ -22,7 +22,7 @@ TAP = """
     const connect = AudioNode.prototype.connect;
     AudioNode.prototype.connect = function (target, ...rest) {
       if (target instanceof AudioDestinationNode) {
-        window.tap = new AnalyserNode(target.context, { fftSize: 2048, smoothingTimeConstant: 0 });
+        window.tap ??= new AnalyserNode(target.context, { fftSize: 2048, smoothingTimeConstant: 0 });
         connect.call(this, window.tap);
       }
       return connect.call(this, target, ...rest);

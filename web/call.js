@@ -7,7 +7,9 @@ const FIRST_DELAY_MS = 500; // before the second attempt; doubles up to the long
 const LONGEST_DELAY_MS = 15_000;
 const READY_TIMEOUT_MS = 10_000;
 const STALLED_BYTES = 320_000; // ten seconds of microphone that the network does not take
-const EARLY_FRAMES = 60; // of 50 ms, spoken while the connection is still being made
+const FRAME_S = 0.05; // of microphone
+const KEPT_S = 30; // of speech, for a connection that is not there yet, or will take the place of this one
+const BEFORE_S = 1; // of sound that is kept while nobody speaks, and before speech was noticed
 const REFUSED = 1008; // close code: trying again would not help
 
 function freshName() {
@@ -15,8 +17,8 @@ function freshName() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function address(path, parameters) {
-  const url = new URL(path, document.baseURI);
+function address(base, path, parameters) {
+  const url = new URL(path, base);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = new URLSearchParams(parameters);
   return url;
@@ -24,17 +26,20 @@ function address(path, parameters) {
 
 export class Call {
   /**
-   * `handshake()` gives the fields beside uid and format. `handlers`:
-   *   state(name, seconds)  "connecting", "ready", "waiting" (seconds until the next attempt)
+   * `base`: where the server's page is. `handshake()` gives the fields beside uid and format. `handlers`:
+   *   state(name, seconds)  "connecting", "ready", "reconnecting" (seconds until the next attempt)
    *   event(message)        JSON of 6006        sound(message)  JSON or ArrayBuffer of 8888
-   *   over(reason)          the server ended the call for good
+   *   frame(pcm)            a frame of microphone that this connection is sent
+   *   over(code, reason)    the server ended the call for good: "busy" (reason: minutes), "refused", "time_limit"
    */
-  constructor(token, handshake, handlers) {
-    Object.assign(this, { token, handshake, handlers });
+  constructor(base, token, handshake, handlers) {
+    Object.assign(this, { base, token, handshake, handlers });
     this.line = null;
     this.ready = false;
     this.delay = FIRST_DELAY_MS;
-    this.early = [];
+    this.early = []; // frames and controls for the next connection
+    this.recent = []; // frames that this one was sent and may die with: of what is being said, or of the last second
+    this.speaking = false;
     this.retryNow = () => this.timer && this.attempt();
     addEventListener("online", this.retryNow);
     this.attempt();
@@ -45,8 +50,8 @@ export class Call {
     this.timer = null;
     const uid = freshName();
     const secret = this.token ? { token: this.token } : {};
-    const ears = new WebSocket(address("transcription", secret));
-    const mouth = new WebSocket(address("audio", { uid, events: 1, format: "int16", ...secret }));
+    const ears = new WebSocket(address(this.base, "transcription", secret));
+    const mouth = new WebSocket(address(this.base, "audio", { uid, events: 1, format: "int16", ...secret }));
     const line = { ears, mouth, greeted: false, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };
     this.line = line;
     this.handlers.state("connecting");
@@ -64,15 +69,27 @@ export class Call {
       this.handlers.event({ type: "stages", stages: message.stages ?? {} });
       this.greet(line);
     } else if (message.status === "WAIT") {
-      const minutes = Math.max(1, Math.ceil(Number(message.message) || 1));
-      this.end(`All lines are busy. Try again in about ${minutes} ${minutes === 1 ? "minute" : "minutes"}.`);
+      this.end("busy", Math.max(1, Math.ceil(Number(message.message) || 1)));
     } else if (message.status === "ERROR") {
-      this.end(String(message.message));
+      this.end("refused", String(message.message));
     } else if (message.message === "DISCONNECT") {
-      this.end("The call reached its time limit. Start again to go on with the same conversation.");
+      this.end("time_limit", "");
     } else {
+      this.remember(message);
       this.handlers.event(message);
     }
+  }
+
+  /** What is being said has to be said again if the connection dies before its words are settled. */
+  remember({ type, final, text }) {
+    if (type === "speech_started") this.speaking = true;
+    if (type !== "turn" && !(type === "caption" && final && text === "")) return;
+    this.speaking = false;
+    this.recent = [];
+  }
+
+  forget() {
+    this.recent.splice(0, this.recent.length - (this.speaking ? KEPT_S : BEFORE_S) / FRAME_S);
   }
 
   /** Both sockets are up and the server is ready. */
@@ -82,11 +99,12 @@ export class Call {
     this.ready = true;
     this.delay = FIRST_DELAY_MS;
     this.handlers.state("ready");
-    for (const frame of this.early.splice(0)) this.pass(frame);
+    for (const frame of this.early.splice(0)) typeof frame === "string" ? this.pass(frame) : this.hearMicrophone(frame);
   }
 
   send(message) {
     if (this.ready) this.pass(JSON.stringify(message));
+    else if (message.type === "commit") this.early.push(JSON.stringify(message)); // belongs behind what was said
   }
 
   pass(frame) {
@@ -96,27 +114,41 @@ export class Call {
 
   /** A frame of microphone. */
   hearMicrophone(frame) {
-    if (!this.ready) this.early = [...this.early.slice(1 - EARLY_FRAMES), frame];
-    else if (this.line.ears.bufferedAmount > STALLED_BYTES) this.lost(this.line);
-    else this.pass(frame);
+    if (this.ready && this.line.ears.bufferedAmount > STALLED_BYTES) this.lost(this.line);
+    if (!this.ready) {
+      this.early = [...this.early.slice(1 - KEPT_S / FRAME_S), frame];
+      return;
+    }
+    this.recent.push(frame);
+    this.forget();
+    this.handlers.frame(frame);
+    this.pass(frame);
+  }
+
+  /** The machine slept, or the network is another one: nobody would tell us soon that the old sockets are dead. */
+  renew() {
+    if (this.line) this.lost(this.line);
+    this.retryNow();
   }
 
   lost(line, close) {
     if (line !== this.line) return;
     if (close?.code === REFUSED) {
-      this.end(close.reason || "The server refused the connection.");
+      this.end("refused", close.reason);
       return;
     }
     this.drop();
+    this.early = [...this.recent.splice(0), ...this.early].slice(-KEPT_S / FRAME_S);
+    this.speaking = false;
     const wait = this.delay * (0.75 + Math.random() / 2); // spread, so that a restarted server is not met by all at once
     this.delay = Math.min(this.delay * 2, LONGEST_DELAY_MS);
     this.timer = setTimeout(() => this.attempt(), wait);
-    this.handlers.state("waiting", wait / 1000);
+    this.handlers.state("reconnecting", wait / 1000);
   }
 
-  end(reason) {
+  end(code, reason) {
     this.close();
-    this.handlers.over(reason);
+    this.handlers.over(code, reason);
   }
 
   close() {

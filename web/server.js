@@ -1,5 +1,7 @@
 // What the page knows of the server before and beside a call: its secret, its facts, the health of its parts.
 
+import { t } from "./texts.js";
+
 const STARTING_PERIOD_MS = 2000; // between two looks while something is not ready
 const CALM_PERIOD_MS = 15_000;
 const KEY = "whisperfusion-secret"; // in the tab's own storage, gone when it closes
@@ -53,7 +55,7 @@ async function config(view, token) {
     } catch (error) {
       console.warn("no /config.json yet:", error.message);
     }
-    view.notice("The server does not answer. Trying again…");
+    view.notice(t("notice.no_server"));
     await new Promise((resolve) => setTimeout(resolve, STARTING_PERIOD_MS));
   }
 }

@@ -1,48 +1,84 @@
 // The microphone and the loudspeaker. Both live in one AudioContext at the hardware's own rate, which every
 // browser grants; the worklets change rates themselves.
 
-export class SoundError extends Error {}
+/** Sound that cannot be had; `code` is one of the keys below, the message says in words what to do. */
+export class SoundError extends Error {
+  constructor(code, detail = "") {
+    super(TROUBLE[code] + detail);
+    this.code = code;
+  }
+}
 
-const CONSTRAINTS = { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 } };
-
-const MICROPHONE_TROUBLE = {
-  NotAllowedError: "The microphone is blocked. Allow it beside the address bar, then start again. You can still type.",
-  NotFoundError: "No microphone was found. Connect one, then start again. You can still type.",
-  NotReadableError: "Another program is using the microphone. Close it, then start again. You can still type.",
+const TROUBLE = {
+  insecure: "Browsers give sound and microphone only to pages opened over https or from localhost. Ask whoever runs this server for its https address. You can still type and read.",
+  blocked: "The microphone is blocked. Allow it beside the address bar, then start again. You can still type.",
+  missing: "No microphone was found. Connect one, then start again. You can still type.",
+  in_use: "Another program is using the microphone. Close it, then start again. You can still type.",
+  unusable: "The microphone cannot be used. You can still type. ",
 };
+const BY_NAME = { NotAllowedError: "blocked", NotFoundError: "missing", NotReadableError: "in_use" };
 
-export const INSECURE =
-  "Browsers give sound and microphone only to pages opened over https or from localhost. Ask whoever runs this server for its https address. You can still type and read.";
+const NAMED = ["microphone-worklet.js", "player-worklet.js"];
 
 /** The one AudioContext, with both worklets loaded. Call it from a click or a key: browsers start sound only then. */
 export async function openSound() {
-  if (!isSecureContext || !globalThis.AudioWorkletNode) throw new SoundError(INSECURE);
+  if (!isSecureContext || !globalThis.AudioWorkletNode) throw new SoundError("insecure");
   const context = new AudioContext({ latencyHint: "interactive" });
   context.resume(); // not awaited: without an output device some browsers never answer
-  const modules = ["microphone-worklet.js", "player-worklet.js"].map((name) => context.audioWorklet.addModule(new URL(name, import.meta.url)));
-  await Promise.all(modules);
+  await Promise.all(NAMED.map((name) => context.audioWorklet.addModule(new URL(name, import.meta.url))));
   return context;
 }
 
-/** The person's voice as `frame({ pcm, level })`: 50 ms of int16 at 16 kHz, and its loudness from 0 to 1. */
+/** What sound can go in and out by: { inputs, outputs }, lists of { id, name }. Names are told once the microphone was allowed. */
+export async function devices() {
+  const all = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  const of = (kind) => all.filter((one) => one.kind === kind && one.deviceId).map(({ deviceId, label }) => ({ id: deviceId, name: label }));
+  return { inputs: of("audioinput"), outputs: "setSinkId" in (globalThis.AudioContext?.prototype ?? {}) ? of("audiooutput") : [] };
+}
+
+/** The loudspeaker with that id, or the system's own: one that was unplugged is no reason for silence. */
+export async function sendTo(context, id) {
+  if (!context.setSinkId || (context.sinkId ?? "") === id) return;
+  await context.setSinkId(id).catch(() => context.setSinkId(""));
+}
+
+/** The person's voice: handlers.frame({ pcm, level }) with 50 ms of int16 at 16 kHz and its loudness from 0 to 1, handlers.voice(speaking), handlers.ended(). */
 export class Microphone {
-  static async open(context, frame, ended) {
-    let stream;
+  /** `device`: an id, "" = the system's own. `denoise`: our own suppression in place of the browser's. Raises SoundError. */
+  static async open(context, { device = "", denoise = false }, handlers) {
+    const wanted = { echoCancellation: true, noiseSuppression: !denoise, autoGainControl: true, channelCount: 1 };
+    const ask = (choice) => navigator.mediaDevices.getUserMedia({ audio: { ...wanted, ...choice } });
     try {
-      stream = await navigator.mediaDevices.getUserMedia(CONSTRAINTS);
+      const chosen = device ? { deviceId: { exact: device } } : {};
+      const stream = await ask(chosen).catch((error) => {
+        if (device && error.name === "OverconstrainedError") return ask({}); // it was unplugged
+        throw error;
+      });
+      return new Microphone(context, stream, denoise, handlers);
     } catch (error) {
-      throw new SoundError(MICROPHONE_TROUBLE[error.name] ?? `The microphone cannot be used (${error.message}). You can still type.`);
+      const code = BY_NAME[error.name] ?? "unusable";
+      throw new SoundError(code, code === "unusable" ? `(${error.message})` : "");
     }
-    return new Microphone(context, stream, frame, ended);
   }
 
-  constructor(context, stream, frame, ended) {
+  constructor(context, stream, denoise, { frame, voice, ended }) {
     this.stream = stream;
     this.source = context.createMediaStreamSource(stream);
-    this.node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-    this.node.port.onmessage = ({ data }) => frame(data);
+    const options = { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit", processorOptions: { denoise } };
+    this.node = new AudioWorkletNode(context, "microphone", options);
+    this.node.port.onmessage = ({ data }) => ("voice" in data ? voice(data.voice) : frame(data));
     this.source.connect(this.node);
     stream.getAudioTracks()[0].onended = ended;
+  }
+
+  /** How many dB over the noise make a voice, for the detector. */
+  set alarm(over) {
+    this.node.port.postMessage({ order: "alarm", over });
+  }
+
+  set denoise(on) {
+    this.node.port.postMessage({ order: "denoise", on });
+    for (const track of this.stream.getAudioTracks()) track.applyConstraints({ echoCancellation: true, noiseSuppression: !on }).catch(() => {});
   }
 
   close() {
@@ -54,7 +90,7 @@ export class Microphone {
 
 /** Plays what port 8888 sends and obeys its orders at once. */
 export class Player {
-  /** `rate` of the server's sound; `report({ turn, seconds, playing, finished })` tells what was really played. */
+  /** `rate` of the server's sound; `report({ turn, seconds, playing, finished, gaps, ahead })` tells what was really played. */
   constructor(context, rate, report) {
     this.context = context;
     this.volume = context.createGain();
@@ -74,6 +110,11 @@ export class Player {
 
   clear() {
     this.take({ type: "clear" });
+  }
+
+  /** Silence that this side decided on, until it is taken back. */
+  set hushed(on) {
+    this.node.port.postMessage({ order: "hush", on });
   }
 
   set muted(muted) {

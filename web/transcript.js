@@ -1,5 +1,8 @@
 // What was said by whom, made from the events of port 6006. Knows nothing of pages or sockets: it tells a
 // view which entries changed, and a new connection how the conversation went so far.
+//
+// An entry: { role: "user" | "assistant" | "note", state: "pending" | "partial" | "final" | "notice" | "error", text, turn,
+//   at (ms since the epoch), stable (characters that will hardly change), heard (of an interrupted answer), latency, clip }.
 
 const LONGEST_HISTORY = 60; // lines that a new connection is told
 
@@ -17,7 +20,7 @@ export function splitHeard(text, heard) {
   return [text.slice(0, length), text.slice(length)];
 }
 
-export class Conversation {
+export class Transcript {
   /** `view` has show(entry, next) and remove(entry). */
   constructor(view) {
     this.view = view;
@@ -77,6 +80,11 @@ export class Conversation {
     if (entry) this.change(entry, { latency: event });
   }
 
+  /** What an entry has besides: how long it took, how it sounded. */
+  attach(entry, values) {
+    if (this.entries.includes(entry)) this.change(entry, values);
+  }
+
   /** Something worth knowing that nobody said. */
   note(text, state = "notice") {
     const latest = this.entries.at(-1);
@@ -87,14 +95,27 @@ export class Conversation {
   /** The user's words that were no turn after all, or can be none because the line is dead. */
   dropOpen() {
     const open = this.open();
-    if (!open) return;
-    this.entries.splice(this.entries.indexOf(open), 1);
-    this.view.remove(open);
+    if (open) this.drop(open);
   }
 
-  /** A new connection counts its turns from the start: what is here belongs to no turn any more. */
+  drop(entry) {
+    this.entries.splice(this.entries.indexOf(entry), 1);
+    this.view.remove(entry);
+  }
+
+  /** Is the last thing that was said a question without an answer? */
+  get waits() {
+    const last = this.entries.findLast(({ role }) => role !== "note");
+    return last?.role === "user" && last.state === "final";
+  }
+
+  /**
+   * A new connection counts its turns from the start: what is here belongs to no turn any more. An answer of which not all
+   * words came is thrown away: its question still `waits` for one.
+   */
   detach() {
     this.dropOpen();
+    for (const entry of this.entries.filter(({ role, state }) => role === "assistant" && state === "partial")) this.drop(entry);
     for (const entry of this.entries.filter(({ turn }) => turn !== undefined)) this.change(entry, { state: "final", turn: undefined });
   }
 
@@ -117,6 +138,7 @@ export class Conversation {
   }
 
   add(entry, after) {
+    entry.at = Date.now();
     const place = after ? this.entries.indexOf(after) + 1 : this.entries.length;
     this.entries.splice(place, 0, entry);
     this.view.show(entry, this.entries[place + 1]);

@@ -1,21 +1,9 @@
 // Everything that touches the document: bubbles, the state of the page, stages, notices.
 
-import { splitHeard } from "./conversation.js";
+import { t } from "./texts.js";
+import { splitHeard } from "./transcript.js";
 
-const STATES = {
-  idle: "Start talking",
-  connecting: "Connecting…",
-  waiting: "Connection lost. Trying again…",
-  ready: "Ready when you are",
-  listening: "Listening…",
-  hearing: "I hear you",
-  thinking: "Thinking…",
-  speaking: "Answering. Speak to interrupt.",
-};
-const HOLD_STATES = { idle: "Hold to talk", ready: "Hold to talk", listening: "Go on, I listen", speaking: "Answering. Hold to interrupt." };
-const WHO = { user: "You: ", assistant: "Answer: ", note: "Notice: " };
-const STAGE_STATES = { ready: "ready", starting: "starting", down: "down" };
-const STEPS = [["words", "words"], ["first_token", "first token"], ["first_sound", "first sound"]];
+const STEPS = ["words", "first_token", "first_sound"];
 const NEAR_END_PX = 80; // somebody who scrolled up further than this is reading
 
 const $ = (id) => document.getElementById(id);
@@ -27,11 +15,23 @@ function element(tag, className, ...children) {
   return node;
 }
 
+function icon(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+  svg.firstChild.setAttribute("d", path);
+  return svg;
+}
+
 const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
 
 export class View {
-  constructor() {
+  /** `play(entry)` is asked for by the button of a line whose sound was kept. */
+  constructor(play) {
+    this.play = play;
     this.nodes = new Map(); // entry of the conversation -> its list item
+    this.known = new Map(); // stage -> what was last told of it
     this.notes = new Map(); // stage -> what is worth knowing about it
     this.scroller = $("scroller");
   }
@@ -42,7 +42,7 @@ export class View {
     const following = this.following();
     let node = this.nodes.get(entry);
     if (!node) {
-      node = element("li", "bubble", element("span", "visually-hidden", WHO[entry.role]), element("p", "text"));
+      node = element("li", "bubble", element("span", "visually-hidden", `${t(`who.${entry.role}`)}: `), element("p", "text"));
       node.dataset.role = entry.role;
       this.nodes.set(entry, node);
       $("log").insertBefore(node, this.nodes.get(next) ?? null);
@@ -57,41 +57,70 @@ export class View {
     node.dataset.state = entry.state;
     if (entry.turn === undefined) delete node.dataset.turn;
     else node.dataset.turn = entry.turn;
-    node.querySelector(".text").replaceChildren(...this.words(entry));
+    this.fillText(node.querySelector(".text"), entry);
+    if (entry.clip && !node.querySelector(".play")) node.append(this.playButton(entry));
     if (entry.latency && !node.querySelector(".latency")) node.append(this.latency(entry.latency));
-    if (entry.state === "final" && !wasFinal) this.announce(WHO[entry.role] + (entry.heard ?? entry.text));
+    if (entry.state === "final" && !wasFinal) this.announce(`${t(`who.${entry.role}`)}: ${entry.heard ?? entry.text}`);
   }
 
-  words(entry) {
-    if (entry.role === "user" && entry.state === "partial" && entry.stable > 0) {
-      return [element("span", "stable", entry.text.slice(0, entry.stable)), entry.text.slice(entry.stable)];
-    }
+  fillText(text, entry) {
+    if (entry.role === "user" && entry.state === "partial") this.settle(text, entry);
+    else text.replaceChildren(...this.said(entry));
+  }
+
+  /** Each word is an element that stays, so that it can be seen to settle. */
+  settle(text, { text: said, stable }) {
+    const words = said.match(/\S+\s*/g) ?? [];
+    if (text.querySelector(":scope > :not(.word)") || text.childNodes.length > text.children.length) text.replaceChildren();
+    while (text.children.length > words.length) text.lastChild.remove();
+    let end = 0;
+    words.forEach((word, i) => {
+      const node = text.children[i] ?? text.appendChild(element("span", "word"));
+      if (node.textContent !== word) node.textContent = word;
+      end += word.length;
+      node.classList.toggle("stable", said.slice(0, end).trimEnd().length <= stable);
+    });
+  }
+
+  said(entry) {
     if (entry.heard === undefined) return [entry.text];
     const [heard, unheard] = splitHeard(entry.text, entry.heard);
     if (unheard.trim() === "") return [heard];
     const struck = element("s", "unheard", unheard);
-    struck.title = "You interrupted before this was said";
-    return [heard, element("span", "visually-hidden", " (interrupted, not said:) "), struck];
+    struck.title = t("unheard");
+    return [heard, element("span", "visually-hidden", t("unheard.said")), struck];
+  }
+
+  playButton(entry) {
+    const button = element("button", "play");
+    button.type = "button";
+    button.append(icon("M8 5.5v13l10.5-6.5Z"), element("span", "visually-hidden", t(`play.${entry.role}`)));
+    button.addEventListener("click", async () => {
+      button.dataset.playing = "true";
+      await this.play(entry);
+      delete button.dataset.playing;
+    });
+    return button;
   }
 
   /** How long each step took after the end of speech; the bar shows where the time went. */
   latency(event) {
     const bar = element("span", "bar");
     bar.setAttribute("aria-hidden", "true");
-    const line = element("p", "latency", bar, element("span", "after", "after you stopped:"), " ");
+    const line = element("p", "latency", bar, element("span", "after", t("after")), " ");
     let before = 0;
-    for (const [name, label] of STEPS) {
+    for (const name of STEPS) {
       const value = Number(event[name]);
       if (!Number.isFinite(value)) continue;
       const part = element("i", name);
       part.style.flexGrow = Math.max(0, value - before);
       before = Math.max(before, value);
       bar.append(part);
-      const step = element("span", `step ${name}`, `${label} `, element("b", "", seconds(value)));
+      const step = element("span", `step ${name}`, `${t(name)} `, element("b", "", seconds(value)));
       step.dataset.ms = value;
       line.append(step, " ");
     }
-    if (event.reused) line.append(element("span", "step reused", "guessed ahead"));
+    if (event.reused) line.append(element("span", "step reused", t("reused")));
     return line;
   }
 
@@ -115,8 +144,8 @@ export class View {
   state(name, { holding, pressed }) {
     document.body.dataset.state = name;
     document.body.dataset.mode = holding ? "hold" : "free";
-    $("state-text").textContent = (holding && HOLD_STATES[name]) || STATES[name];
-    $("talk-label").textContent = holding ? "Hold to talk" : pressed ? "Stop talking" : "Start talking";
+    $("state-text").textContent = (holding && t(`held.${name}`)) || t(`state.${name}`);
+    $("talk-label").textContent = t(holding ? "talk.hold" : pressed ? "talk.stop" : "talk.start");
     $("talk").setAttribute("aria-pressed", String(pressed));
     $("quiet").hidden = name !== "speaking";
   }
@@ -132,11 +161,21 @@ export class View {
     if ($("notice").textContent !== text) $("notice").textContent = text;
   }
 
-  stage(name, { state, engine, model, note }) {
+  stage(name, stage) {
+    this.known.set(name, { ...this.known.get(name), ...stage });
+    this.drawStage(name, this.known.get(name));
+  }
+
+  /** In another language. */
+  stages() {
+    for (const [name, stage] of this.known) this.drawStage(name, stage);
+  }
+
+  drawStage(name, { state, engine, model, note }) {
     const item = document.querySelector(`#stages [data-stage="${CSS.escape(name)}"]`);
     if (!item) return;
     item.dataset.stageState = state;
-    item.querySelector(".state").textContent = STAGE_STATES[state] ?? state;
+    item.querySelector(".state").textContent = t(state) || state;
     if (engine) item.querySelector(".engine").textContent = engine;
     item.title = [engine, model].filter(Boolean).join(" · ");
     this.notes.set(name, note ?? "");

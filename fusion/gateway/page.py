@@ -7,7 +7,10 @@ may come from or go to.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import mimetypes
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fusion.gateway.health import Look, report
 from fusion.settings import Settings
+from fusion.wire.languages import NAMES
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 FILES = "/static"
@@ -27,9 +31,10 @@ ASR_RATE, TTS_RATE = 16_000, 24_000  # samples per second on ports 6006 and 8888
 # A machine's own table may call a module text/plain, which browsers refuse to run.
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
+POLICY = "Content-Security-Policy"
 HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    POLICY: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "Permissions-Policy": "microphone=(self)",
     "Referrer-Policy": "no-referrer",  # the address may hold ?token=
@@ -51,7 +56,18 @@ def add_page(app: FastAPI) -> None:
     async def index() -> FileResponse:
         return FileResponse(WEB / "index.html", headers=HEADERS)
 
+    @app.get(f"{FILES}/example.html", include_in_schema=False)
+    async def example() -> FileResponse:
+        return FileResponse(WEB / "example.html", headers=HEADERS | {POLICY: HEADERS[POLICY].replace("'self'", f"'self' {_sum()}", 1)})
+
     app.mount(FILES, _with_headers(StaticFiles(directory=WEB)))
+
+
+def _sum() -> str:
+    """The example is one file to be copied, script and all; of scripts inside a page the policy allows exactly that one."""
+    script = re.search(r'<script type="module">(.*?)</script>', (WEB / "example.html").read_text(), re.DOTALL)
+    assert script is not None
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()}'"
 
 
 def router(settings: Settings, look: Look) -> APIRouter:
@@ -74,6 +90,9 @@ def facts(settings: Settings) -> dict[str, Any]:
         "models": {"asr": settings.asr_model, "llm": settings.llm_model, "tts": settings.tts_model},
         "voice": settings.tts_voice,
         "language": settings.asr_language,
+        "languages": sorted(NAMES),
+        "eagerness": settings.eagerness,
+        "speed": settings.tts_speed,
     }
 
 

@@ -1,0 +1,364 @@
+// A spoken conversation with a WhisperFusion server, for any page. No dependencies, no build step.
+//
+//   import { Conversation } from "https://HOST/static/whisperfusion.js";
+//   const talk = new Conversation();                 // or new Conversation("https://HOST", { voice: "…" })
+//   talk.on("entry", ({ role, text }) => …);
+//   button.onclick = () => talk.start();             // from a click: browsers start sound only then
+//
+// whisperfusion.d.ts has every option, event and method. From a page of another origin the server's CORS_ORIGINS must name it.
+
+import { Call } from "./call.js";
+import { Hush } from "./hush.js";
+import { Keeper } from "./keeper.js";
+import { Microphone, Player, SoundError, openSound, sendTo } from "./sound.js";
+import { Transcript } from "./transcript.js";
+
+export { SoundError, devices } from "./sound.js";
+
+const HOME = new URL("..", import.meta.url);
+const RATE = 24000; // samples per second of port 8888
+const TAIL_MS = 150; // the last syllable is still on its way through the microphone when the button is released
+const INTERRUPTED_MS = 1500; // for which that is shown
+const SLEPT_MS = 20_000; // without a tick of a clock that ticks every second: no throttled tab waits so long for one a second
+const LOG_LINES = 2000;
+const MANNER = ["instructions", "voice", "speed", "language", "eagerness"]; // what the server is told, at first and in an update
+const OWN = { instructions: "", voice: "" }; // in an update: back to the server's own. The others stay for this call
+
+export class Conversation {
+  constructor(url = HOME, options = {}) {
+    this.url = new URL(url, HOME);
+    this.options = { token: "", mode: "auto", muted: false, input: "", output: "", denoise: false, hushing: true, keepSound: false, ...options };
+    this.listeners = new Map();
+    this.log = []; // [{ at: ms since the page began, what, … }]
+    this.now = { line: "closed", hearing: false, thinking: false, speaking: false, pressed: false, interrupted: false };
+    this.keeper = new Keeper(() => this.options.keepSound);
+    this.transcript = new Transcript({
+      show: (entry, next) => this.tell("entry", entry, next),
+      remove: (entry) => this.tell("remove", entry),
+    });
+    this.hush = new Hush((on) => this.hushed(on), (over) => this.microphone && (this.microphone.alarm = over));
+    this.call = this.player = this.microphone = this.opening = this.tail = null;
+    this.watchClock();
+  }
+
+  // --- for the page -------------------------------------------------------------------------------------
+
+  /** Calls `listener` for each event of that name; returns a function that ends this. */
+  on(name, listener) {
+    const group = this.listeners.get(name) ?? this.listeners.set(name, new Set()).get(name);
+    group.add(listener);
+    return () => group.delete(listener);
+  }
+
+  get state() {
+    const { line, pressed } = this.now;
+    if (line !== "ready") return line === "closed" ? "idle" : line;
+    return ["interrupted", "hearing", "speaking", "thinking"].find((name) => this.now[name]) ?? (pressed ? "listening" : "ready");
+  }
+
+  get entries() {
+    return this.transcript.entries;
+  }
+
+  /** Opens the microphone and the connection. Resolves with whether somebody is listened to now. */
+  async start() {
+    this.show({ pressed: true });
+    if (!(await this.openMicrophone())) {
+      this.show({ pressed: false });
+      return false;
+    }
+    if (this.now.pressed) this.connect();
+    return this.now.pressed;
+  }
+
+  /** Ends the call. The transcript stays, and the next `start` goes on with it. */
+  stop() {
+    this.call?.close();
+    this.call = null;
+    this.closeMicrophone();
+    this.player?.clear();
+    this.transcript.detach();
+    this.show({ line: "closed", hearing: false, thinking: false, speaking: false, pressed: false });
+  }
+
+  /** A typed line. Needs no microphone; may be the first thing of a call. */
+  say(text) {
+    this.openPlayer();
+    this.transcript.say(text);
+    if (this.call?.ready) this.call.send({ type: "say", text });
+    else this.connect();
+    this.show({ thinking: true });
+  }
+
+  /** Stops the answer. */
+  interrupt() {
+    this.player?.clear();
+    this.call?.send({ type: "interrupt" });
+  }
+
+  /** Push to talk: from `press` to `release` is one turn. */
+  press() {
+    if (this.now.pressed) return;
+    clearTimeout(this.tail);
+    this.tail = null;
+    if (this.now.speaking) this.interrupt();
+    this.start();
+  }
+
+  release() {
+    if (!this.now.pressed) return;
+    this.show({ pressed: false });
+    this.tail = setTimeout(() => {
+      this.tail = null;
+      this.call?.send({ type: "commit" });
+    }, TAIL_MS);
+  }
+
+  /** Changes options while it runs. */
+  update(changes) {
+    const before = this.options;
+    this.options = { ...before, ...changes };
+    const changed = (name) => name in changes && changes[name] !== before[name];
+    if (this.player) this.player.muted = this.options.muted;
+    if (this.microphone && changed("denoise")) this.microphone.denoise = this.options.denoise;
+    if (changed("output")) this.opening?.then((context) => sendTo(context, this.options.output));
+    if (changed("input") && this.microphone) this.reopenMicrophone();
+    if (changed("mode")) this.changeMode();
+    const told = MANNER.filter(changed);
+    if (told.length > 0) this.call?.send({ type: "update", ...Object.fromEntries(told.map((name) => [name, this.options[name] ?? OWN[name]])) });
+  }
+
+  /** Plays what is kept of an entry's sound (`keepSound`); nobody is listened to meanwhile. Resolves at its end. */
+  async play(entry) {
+    const context = await this.openPlayer();
+    if (context && entry.clip) await this.keeper.play(context, entry.clip, this.player.volume);
+  }
+
+  // --- the call -----------------------------------------------------------------------------------------
+
+  connect() {
+    this.call ??= new Call(this.url, this.options.token, () => this.handshake(), {
+      state: (line) => this.lineChanged(line),
+      event: (event) => this.heardEvent(event),
+      sound: (message) => this.heardSound(message),
+      frame: (pcm) => this.keeper.hear(pcm),
+      over: (code, reason) => this.ended(code, reason),
+    });
+  }
+
+  handshake() {
+    const given = MANNER.filter((name) => (this.options[name] ?? "") !== "");
+    return {
+      history: this.transcript.history(),
+      turn_detection: this.options.mode === "hold" ? "manual" : "auto",
+      ...Object.fromEntries(given.map((name) => [name, this.options[name]])),
+    };
+  }
+
+  lineChanged(line) {
+    const reconnected = line === "ready" && this.lost;
+    if (line !== "ready") {
+      this.player?.clear();
+      this.transcript.detach();
+      this.keeper.forget();
+      this.lost = this.lost || line === "reconnecting";
+    } else {
+      this.lost = false;
+      for (const entry of this.transcript.pending()) this.call.send({ type: "say", text: entry.text });
+      if (reconnected && this.transcript.pending().length === 0 && this.transcript.waits) this.call.send({ type: "respond" });
+    }
+    this.note(line);
+    const waits = line === "ready" && (this.transcript.pending().length > 0 || (Boolean(reconnected) && this.transcript.waits));
+    this.show({ line, hearing: false, thinking: waits, speaking: false });
+    if (line === "reconnecting") this.tell("notice", "lost", "The connection was lost. Trying again; the conversation goes on where it was.");
+    else if (reconnected) this.tell("notice", "", "");
+  }
+
+  ended(code, reason) {
+    this.stop();
+    const words = {
+      busy: `All lines are busy. Try again in about ${reason} ${reason === 1 ? "minute" : "minutes"}.`,
+      refused: reason || "The server refused the connection.",
+      time_limit: "The call reached its time limit. Start again to go on with the same conversation.",
+    };
+    this.tell("notice", code, words[code], reason);
+  }
+
+  heardEvent(event) {
+    this.note(event.type, event);
+    this.transcript.receive(event);
+    this.readers[event.type]?.(event);
+    this.tell("event", event);
+  }
+
+  readers = {
+    notice: ({ text }) => this.transcript.note(text),
+    speech_started: ({ at }) => {
+      this.keeper.begins(at);
+      this.show({ hearing: true, thinking: false });
+    },
+    speech_stopped: ({ at }) => {
+      this.keeper.stops(at);
+      this.show({ hearing: false });
+    },
+    heard_you: () => this.show({ hearing: false, thinking: true }),
+    turn: ({ turn }) => {
+      const clip = this.keeper.settle();
+      if (clip) this.transcript.attach(this.transcript.question(turn), { clip });
+      this.show({ hearing: false, thinking: true });
+    },
+    reply: ({ last }) => last && !this.player && this.show({ thinking: false }),
+    interrupted: () => {
+      this.show({ speaking: false, thinking: false, interrupted: true });
+      clearTimeout(this.recovering);
+      this.recovering = setTimeout(() => this.show({ interrupted: false }), INTERRUPTED_MS);
+    },
+    error: () => this.show({ thinking: false }),
+  };
+
+  heardSound(message) {
+    if (message instanceof ArrayBuffer) {
+      this.keeper.answer(message);
+    } else {
+      this.note(`sound ${message.type}`, message);
+      if (message.type === "start") this.keeper.answers(message.turn);
+      if (message.type === "resume") this.transcript.dropOpen(); // a cough or an "mm-hmm", no turn
+    }
+    this.player?.take(message);
+    this.hush.told(message.type);
+  }
+
+  played({ turn, seconds, playing, finished, gaps, ahead }) {
+    if (this.now.speaking && !playing) this.note("silence", { turn, seconds });
+    this.call?.send({ type: "heard", turn, seconds: Math.round(seconds * 1000) / 1000 });
+    this.show({ speaking: !finished && (playing || this.now.speaking), thinking: this.now.thinking && !playing });
+    this.tell("played", { turn, seconds, playing, finished, gaps, ahead });
+    const answer = finished && this.transcript.reply(turn);
+    const clip = finished && this.keeper.played(turn, seconds);
+    if (answer && clip) this.transcript.attach(answer, { clip });
+  }
+
+  hushed(on) {
+    if (this.player) this.player.hushed = on;
+    this.note(on ? "hushed" : "unhushed");
+  }
+
+  // --- sound --------------------------------------------------------------------------------------------
+
+  /** The loudspeaker, made at the first gesture. Without it the page is silent but works. */
+  async openPlayer() {
+    this.opening ??= openSound();
+    try {
+      const context = await this.opening;
+      context.resume(); // a phone may have paused it
+      if (!this.player) {
+        this.player = new Player(context, RATE, (report) => this.played(report));
+        this.player.muted = this.options.muted;
+        this.context = context;
+        await sendTo(context, this.options.output);
+      }
+      return context;
+    } catch (error) {
+      this.opening = null;
+      return this.soundFailed(error);
+    }
+  }
+
+  async openMicrophone() {
+    const context = await this.openPlayer();
+    if (!context || this.microphone) return Boolean(this.microphone);
+    try {
+      this.microphone = await Microphone.open(context, { device: this.options.input, denoise: this.options.denoise }, {
+        frame: (frame) => this.heardFrame(frame),
+        voice: (speaking) => this.heardVoice(speaking),
+        ended: () => this.unplugged(),
+      });
+    } catch (error) {
+      return Boolean(this.soundFailed(error));
+    }
+    if (!this.now.pressed && this.options.mode !== "hold") this.closeMicrophone(); // stopped while the browser was asking
+    return true;
+  }
+
+  soundFailed(error) {
+    if (!(error instanceof SoundError)) throw error;
+    this.tell("notice", error.code, error.message);
+    return null;
+  }
+
+  closeMicrophone() {
+    this.microphone?.close();
+    this.microphone = null;
+    this.tell("level", 0);
+  }
+
+  async reopenMicrophone() {
+    this.closeMicrophone();
+    if (this.now.pressed && !(await this.openMicrophone())) this.stop();
+  }
+
+  /** The device went. The system's own takes its place, if there is one. */
+  async unplugged() {
+    this.closeMicrophone();
+    this.options.input = "";
+    const goesOn = this.now.pressed && (await this.openMicrophone());
+    if (goesOn) this.tell("notice", "other_microphone", "That microphone was disconnected. Another one is used now.");
+    else {
+      this.stop();
+      this.tell("notice", "unplugged", "The microphone was disconnected.");
+    }
+  }
+
+  heardFrame({ pcm, level }) {
+    if ((!this.now.pressed && !this.tail) || this.keeper.playing) return this.tell("level", 0);
+    this.tell("level", level);
+    this.call?.hearMicrophone(pcm);
+  }
+
+  heardVoice(speaking) {
+    this.note("voice", { speaking });
+    if (speaking && this.now.speaking && this.options.hushing && this.options.mode !== "hold") this.hush.voice();
+  }
+
+  changeMode() {
+    clearTimeout(this.tail);
+    this.tail = null;
+    this.closeMicrophone();
+    this.call?.send({ type: "update", turn_detection: this.options.mode === "hold" ? "manual" : "auto" });
+    this.show({ pressed: false, hearing: false });
+  }
+
+  // --- itself -------------------------------------------------------------------------------------------
+
+  show(facts) {
+    Object.assign(this.now, facts);
+    const { state } = this;
+    if (state !== this.shownState) this.note("state", { state });
+    this.shownState = state;
+    this.tell("state", state, { pressed: this.now.pressed, mode: this.options.mode });
+  }
+
+  tell(name, ...values) {
+    for (const listener of this.listeners.get(name) ?? []) listener(...values);
+  }
+
+  note(what, facts = {}) {
+    const { type, uid, ...rest } = facts;
+    this.log.push({ at: Math.round(performance.now() * 10) / 10, what, ...rest });
+    if (this.log.length > LOG_LINES) this.log.splice(0, LOG_LINES / 10);
+  }
+
+  /** Sockets do not notice that a machine slept, for minutes; a clock that stood still does. */
+  watchClock() {
+    let ticked = Date.now();
+    setInterval(() => {
+      const now = Date.now();
+      if (now - ticked > SLEPT_MS && !document.hidden) {
+        this.note("woke", { after: now - ticked });
+        this.call?.renew();
+        this.context?.resume();
+      }
+      ticked = now;
+    }, 1000);
+  }
+}
