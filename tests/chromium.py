@@ -32,6 +32,13 @@ TAP = """
       window.tap?.getFloatTimeDomainData(samples);
       return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
     };
+    window.capture = () => {  // all that leaves from now on
+      window.captured = [];
+      const recorder = window.tap.context.createScriptProcessor(4096, 1, 1);
+      recorder.onaudioprocess = ({ inputBuffer }) => window.captured.push(inputBuffer.getChannelData(0).slice());
+      connect.call(window.tap, recorder);
+      connect.call(recorder, window.tap.context.destination);
+    };
     window.until = (fact) => new Promise((resolve) => {
       const look = () => fact() ? resolve() : setTimeout(look, 10);
       look();
@@ -40,6 +47,23 @@ TAP = """
       const bins = new Float32Array(1024);
       window.tap.getFloatFrequencyData(bins);
       return bins.indexOf(Math.max(...bins)) * window.tap.context.sampleRate / 2048;
+    };
+"""
+# A microphone that a test speaks into: `speak(wav)`, with the file as base64, resolves when it was said. Silence otherwise.
+MICROPHONE = """
+    navigator.mediaDevices.getUserMedia = async () => {
+      const context = new AudioContext();
+      const target = new MediaStreamAudioDestinationNode(context);
+      window.speak = async (base64) => {
+        const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+        const source = new AudioBufferSourceNode(context, { buffer: await context.decodeAudioData(bytes.buffer) });
+        source.connect(target);
+        await new Promise((resolve) => {
+          source.onended = resolve;
+          source.start();
+        });
+      };
+      return target.stream;
     };
 """
 

@@ -343,8 +343,9 @@ export class Conversation {
   }
 
   note(what, facts = {}) {
-    const { type, uid, ...rest } = facts;
-    this.log.push({ at: Math.round(performance.now() * 10) / 10, what, ...rest });
+    const { type, uid, at, ...rest } = facts;
+    const where = at === undefined ? {} : { seconds: at }; // in the call's own sound
+    this.log.push({ ...rest, ...where, what, at: Math.round(performance.now() * 10) / 10 });
     if (this.log.length > LOG_LINES) this.log.splice(0, LOG_LINES / 10);
   }
 

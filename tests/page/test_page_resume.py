@@ -1,0 +1,149 @@
+"""A connection that dies takes nothing with it: what was being said is said again, what was asked is answered."""
+
+from __future__ import annotations
+
+import pytest
+from chromium import answering, bubble, opened, state, talking, type_line
+from playwright.async_api import expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FRAME_S = 0.05
+
+
+async def heard(call, server, frames: int) -> None:
+    await server.until(lambda: len(call.audio) >= frames)
+
+
+async def test_what_was_being_said_is_said_again(page, server):
+    call = await talking(page, server)
+    await heard(call, server, 60)
+    await call.event("speech_started", at=2.6)
+    await call.event("caption", text="tell me about", final=False, start=2.6, end=3.0)
+    await expect(bubble(page, "user")).to_have_count(1)
+    await heard(call, server, 80)
+    await call.die()
+    again = await server.call(1)
+    await heard(again, server, len(call.audio))
+    before = b"".join(call.audio)
+    first = b"".join(again.audio[:20])
+    at = before.find(first)
+    assert at >= 0 and at % 2 == 0 and at / 32_000 <= 2.6  # from before the speech on: nothing of it is missing
+    assert before[at:] == b"".join(again.audio)[: len(before) - at]
+
+
+async def test_after_a_turn_only_what_followed_is_said_again(page, server):
+    call = await talking(page, server)
+    await heard(call, server, 40)
+    await call.event("speech_started", at=0.2)
+    await call.event("turn", turn=1, text="Hello")
+    await call.event("reply", turn=1, index=0, text="Hi.", last=True)
+    await expect(bubble(page, "assistant")).to_have_count(1)
+    count = len(call.audio)
+    await call.die()
+    again = await server.call(1)
+    await heard(again, server, 20)
+    assert b"".join(call.audio[:count]).find(b"".join(again.audio[:8])) == -1
+    assert not again.told("respond")  # it had its answer
+
+
+async def test_what_was_said_into_a_dead_line_arrives(browser, address, server):
+    """Also the end of a turn by hand."""
+    async with opened(browser, address) as page:
+        await page.check("#hold-to-talk")
+        await page.focus("#scroller")
+        await page.keyboard.down("Space")
+        call = await server.call()
+        await heard(call, server, 10)
+        await server.stop()
+        await state(page, "reconnecting")
+        await page.evaluate("until(() => whisperfusion.call.early.length > 20)")
+        await page.keyboard.up("Space")
+        await page.evaluate("until(() => whisperfusion.call.early.some((one) => typeof one === 'string'))")
+        await server.start()
+        again = await server.call(len(server.calls))
+        await server.until(lambda: again.told("commit"))
+        assert len(again.audio) > 20 and again.handshake["turn_detection"] == "manual"
+
+
+async def test_a_question_whose_answer_was_lost_is_answered(page, server):
+    call = await talking(page, server)
+    await call.event("turn", turn=1, text="Tell me a story")
+    await call.event("reply", turn=1, index=0, text="Once upon a time", last=False)
+    await expect(bubble(page, "assistant")).to_have_count(1)
+    await call.die()
+    again = await server.call(1)
+    await server.until(lambda: again.told("respond"))
+    assert again.handshake["history"] == [{"role": "user", "text": "Tell me a story"}]
+    await state(page, "thinking")
+    await again.event("answering", turn=1, id="")
+    await again.event("reply", turn=1, index=0, text="There was a king.", last=True)
+    await expect(bubble(page, "assistant").locator(".text")).to_have_text(["There was a king."])
+
+
+async def test_a_line_typed_while_nothing_works_is_sent_once(page, server):
+    call = await talking(page, server)
+    await server.stop()
+    await state(page, "reconnecting")
+    await type_line(page, "Are you there?")
+    await server.start()
+    again = await server.call(len(server.calls))
+    await server.until(lambda: again.told("say"))
+    await again.event("turn", turn=1, text="Are you there?")
+    await answering(page, again, 1, 0.2)
+    assert len(again.told("say")) == 1 and not again.told("respond") and not call.told("say")
+
+
+async def test_a_machine_that_slept_makes_its_connection_anew(browser, address, server):
+    clock = "{ const now = Date.now; window.slept = 0; Date.now = () => now() + window.slept; }"
+    async with opened(browser, address, [clock]) as page:
+        call = await talking(page, server)
+        await call.event("turn", turn=1, text="Hello")
+        await call.event("reply", turn=1, index=0, text="Hi.", last=True)
+        await expect(bubble(page, "assistant")).to_have_count(1)
+        await page.evaluate("window.slept = 3600_000")
+        again = await server.call(1)
+        assert [line["text"] for line in again.handshake["history"]] == ["Hello", "Hi."]
+        await heard(again, server, 4)
+        await state(page, "listening")
+
+
+# --- devices --------------------------------------------------------------------------------------------
+
+DEVICES = """
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    window.asked = [];
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      window.asked.push(wanted.audio.deviceId?.exact ?? "");
+      if (window.gone) throw new DOMException("no", wanted.audio.deviceId ? "OverconstrainedError" : window.gone);
+      return ask(wanted);
+    };
+"""
+
+
+async def test_a_microphone_is_chosen_and_another_takes_its_place_when_it_goes(browser, address, server):
+    async with opened(browser, address, [DEVICES]) as page:
+        await talking(page, server)
+        await page.click("#settings-open")
+        chosen = page.locator('#settings [name="input"]')
+        await expect(chosen.locator("option")).not_to_have_count(1)
+        name = await chosen.locator("option").nth(1).get_attribute("value")
+        await chosen.select_option(name)
+        await page.keyboard.press("Escape")
+        await page.evaluate("until(() => asked.length === 2)")
+        assert await page.evaluate("asked") == ["", name]
+        await page.evaluate("until(() => whisperfusion.microphone)")
+        await page.evaluate("whisperfusion.microphone.stream.getAudioTracks()[0].onended()")  # it was pulled out
+        await expect(page.locator("#notice")).to_contain_text("Another one is used")
+        await state(page, "listening")
+        await page.evaluate("window.gone = 'NotFoundError'; whisperfusion.microphone.stream.getAudioTracks()[0].onended()")
+        await expect(page.locator("#notice")).to_contain_text("disconnected")
+        await state(page, "idle")
+
+
+@pytest.mark.parametrize(("error", "told"), [("NotAllowedError", "blocked"), ("NotFoundError", "No microphone"), ("NotReadableError", "Another program"), ("AbortError", "cannot be used")])  # fmt: skip
+async def test_a_refused_microphone_is_explained(browser, address, error, told):
+    async with opened(browser, address, [DEVICES, f"window.gone = '{error}'"]) as page:
+        await page.click("#talk")
+        await expect(page.locator("#notice")).to_contain_text(told)
+        await state(page, "idle")
