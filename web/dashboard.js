@@ -250,13 +250,14 @@ async function look() {
   clearTimeout(timer);
   try {
     let answer = await get("metrics", token);
-    if (!answer.ok) ({ token, answer } = await admitted(view, "metrics"));
+    if (answer.status === 401) ({ token, answer } = await admitted(view, "metrics"));
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
     take(await answer.text());
     if (live !== "live") takeStages((await (await get("health", token)).json()).stages);
     view.notice(live === "alone" ? MISSING.alone : "");
   } catch (error) {
     console.warn("no /metrics:", error.message);
-    view.notice("The server does not answer. Trying again…");
+    view.notice(`The server cannot be read (${error.message}). Trying again…`);
   }
   looking = false;
   timer = setTimeout(look, PERIOD_MS);

@@ -8,7 +8,7 @@ const COUNTER = /_(total|bucket|count|sum)(,|$)/;
 export const named = (name, stage) => key(PREFIX + name, { stage });
 
 export class History {
-  /** Samples older than `keepMs` are forgotten, but for the one that the oldest stretch begins with. */
+  /** Samples older than `keepMs` are forgotten. */
   constructor(keepMs) {
     this.keepMs = keepMs;
     this.samples = []; // { at, values, lost }, oldest first
@@ -26,7 +26,7 @@ export class History {
       this.seen.set(name, value);
     }
     this.samples.push({ at, values, lost: this.lost });
-    while (this.samples.length > 2 && this.samples[1].at <= at - this.keepMs) this.samples.shift();
+    while (this.samples[0].at < at - this.keepMs) this.samples.shift();
   }
 
   get latest() {
@@ -37,11 +37,11 @@ export class History {
     return sample?.values.get(named(name, stage)) ?? null;
   }
 
-  /** Where the stretch of `ms` that ends with sample `index` begins: the index of a sample. */
+  /** The first sample of the `ms` before sample `index`; one before them would count what came earlier, while nobody looked. */
   start(index, ms) {
     const from = this.samples[index].at - ms;
     let first = index;
-    while (first > 0 && this.samples[first].at > from) first -= 1;
+    while (first > 0 && this.samples[first - 1].at >= from) first -= 1;
     return first;
   }
 
