@@ -219,6 +219,14 @@ const readers = {
 function told(name, data) {
   $("log").setAttribute("aria-live", name === "snapshot" ? "off" : "polite"); // what is past is there to be read, not read out
   readers[name]?.(data);
+  showMissing();
+}
+
+/** Why the list is empty, or may lack something. */
+function showMissing() {
+  const text = MISSING[live] ?? ($("happenings").children.length ? "" : "Nothing so far.");
+  if ($("no-events").textContent !== text) $("no-events").textContent = text;
+  $("no-events").hidden = !text;
 }
 
 // --- the server -----------------------------------------------------------------------------------------
@@ -268,8 +276,7 @@ token = first.token;
 take(await first.answer.text());
 const heard = (state) => {
   live = state;
-  $("no-events").textContent = MISSING[state] ?? "";
-  $("no-events").hidden = state === "live";
+  showMissing();
   if (state !== "live") look();
 };
 follow(() => token, told, heard);
