@@ -20,11 +20,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fusion import process
-from fusion.messages import Metrics, Ready, Stage
+from fusion.messages import Metrics, Notice, Ready, Stage, TurnLost
 from fusion.settings import Settings, SettingsError, add_flags, check_doors, from_command_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from fusion.gateway.dashboard import Events
 
 NAME = "gateway"
 STOP_TIMEOUT_S = 0.6
@@ -32,12 +34,14 @@ STOP_TIMEOUT_S = 0.6
 log = logging.getLogger(NAME)
 
 
-def build_app(settings: Settings, stages: Mapping[str, Stage] | None, counted: Mapping[str, Metrics]) -> FastAPI:
-    """The web application. `stages` and `counted` are tables that main's news go into; no `stages` = knock on the sockets instead."""
+def build_app(
+    settings: Settings, stages: Mapping[str, Stage] | None, counted: Mapping[str, Metrics], events: Events | None = None
+) -> FastAPI:
+    """The web application. `stages`, `counted` and `events` are where main's news go; no `stages` = knock on the sockets instead."""
     from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
 
-    from fusion.gateway import assistant, bazarr, docs, errors, forms, health, metrics, page, proxy, realtime_routes, rest
+    from fusion.gateway import assistant, bazarr, dashboard, docs, errors, forms, health, metrics, page, proxy, realtime_routes, rest
     from fusion.gateway.doors import Doors
     from fusion.gateway.inner import Inner
 
@@ -49,7 +53,7 @@ def build_app(settings: Settings, stages: Mapping[str, Stage] | None, counted: M
     for routes in (
         health.router(look), metrics.router(look, counted), page.router(settings, look), proxy.router(settings, host), docs.router(),
         rest.router(settings, inner, look), bazarr.router(settings, inner, look), assistant.router(settings, inner, host),
-        realtime_routes.router(settings, inner, look, guests),
+        realtime_routes.router(settings, inner, look, guests), dashboard.router(look, events),
     ):
         app.include_router(routes)
     page.add_page(app)
@@ -95,22 +99,29 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
 
 
 async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
+    from fusion.gateway.dashboard import Events
+
     started = time.monotonic()
     stages: dict[str, Stage] = {}
     counted: dict[str, Metrics] = {}
+    events = Events()
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
 
-    def take(news: Stage | Metrics) -> None:
+    def take(news: Stage | Metrics | Notice | TurnLost) -> None:
         if isinstance(news, Metrics):
             counted[news.name] = news
             return
-        stages[news.name] = news
-        if news.state == "down":
-            counted.pop(news.name, None)
+        if isinstance(news, Stage):
+            if stages.get(news.name) == news:
+                return
+            stages[news.name] = news
+            if news.state == "down":
+                counted.pop(news.name, None)
+        events.tell(news)
 
-    def tell(news: Stage | Metrics) -> None:
+    def tell(news: Stage | Metrics | Notice | TurnLost) -> None:
         loop.call_soon_threadsafe(take, news)
 
     def read() -> None:
@@ -124,14 +135,14 @@ async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
     threading.Thread(target=read, name="inbox", daemon=True).start()
     beats = asyncio.create_task(process.beat(NAME, outbox, lambda: None, stopping))
     try:
-        await serve(settings, stages, stopping, ready, counted)
+        await serve(settings, stages, stopping, ready, counted, events)
     finally:
         beats.cancel()
 
 
 async def serve(
     settings: Settings, stages: Mapping[str, Stage] | None, stopping: asyncio.Event, ready: Callable[[str], None],
-    counted: Mapping[str, Metrics] | None = None,
+    counted: Mapping[str, Metrics] | None = None, events: Events | None = None,
 ) -> None:
     """Listen, call `ready` with the address, and serve until `stopping` is set."""
     import uvicorn
@@ -141,7 +152,7 @@ async def serve(
 
     listener = listen(settings.host, settings.http_port)
     host, port = listener.getsockname()[:2]
-    app = build_app(settings, stages, {} if counted is None else counted)
+    app = build_app(settings, stages, {} if counted is None else counted, events)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -167,6 +178,8 @@ async def serve(
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     await asyncio.wait((loop, asyncio.create_task(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
+    if events is not None:
+        events.end()
     if others is not None:
         await others.close()
     await loop

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fusion import models, process, trt_engines
@@ -20,12 +21,11 @@ from fusion.engines import LLM, EngineError, ToolCall, load
 from fusion.engines.chat import spoken
 from fusion.messages import Beat, Called, Cancel, Failed, Generate, Hangup, Metrics, Notice, Prepare, Ready, Sentence, Stage, Ticket
 from fusion.settings import Settings, engine_options
-from fusion.worker import Worker
+from fusion.worker import Worker, queues
 
 EMBEDDED, TENSORRT = "llama.cpp", "tensorrt-llm"
 LOCAL = (EMBEDDED, TENSORRT, "scripted")  # these fail for reasons that a smaller model does not cure: no fall-back
 BRIEF_PIECES = 40  # tokens, mostly: then a brief answer ends with its sentence, and at twice as many wherever it is
-METRICS_S = 5.0  # how often counts are told, if they have changed
 NICE = 2  # on few cores somebody's last words go before another's answer, but not far: with 5, answers of eight callers came 0.3 s later
 RETRY_S = 30.0  # after a failure, how long the server is left alone before it is asked again
 
@@ -160,7 +160,7 @@ class Service:
 
     def __init__(self, settings: Settings, outbox: Any) -> None:
         self._outbox = outbox
-        self.waste, self._told = Waste(), Waste().metrics()
+        self.waste = Waste()
         self.thinker = Thinker(settings, outbox.put)
         threads = self.thinker.active.parallel
         self.worker: Worker[Generate | Prepare] = Worker("llm", self._work, threads)
@@ -183,9 +183,7 @@ class Service:
 
     def tell_metrics(self) -> None:
         metrics = self.waste.metrics()
-        if metrics != self._told:
-            self._told = metrics
-            self._outbox.put(metrics)
+        self._outbox.put(replace(metrics, values=(*metrics.values, *queues((self.worker,)), *process.vitals())))
 
     def _work(self, ticket: Ticket, job: Generate | Prepare) -> None:
         try:
@@ -238,16 +236,14 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
     outbox.put(Ready("llm", name, engine.model, engine.device, time.monotonic() - began))
     if hasattr(engine, "warm"):
         threading.Thread(target=engine.warm, args=((("system", settings.instructions),),), name="warm", daemon=True).start()
-    beat_at = metrics_at = 0.0
+    beat_at = 0.0
 
     def tick() -> None:
-        nonlocal beat_at, metrics_at
-        if time.monotonic() - metrics_at >= METRICS_S:
-            metrics_at = time.monotonic()
-            service.tell_metrics()
-        if time.monotonic() - beat_at >= 1.0:
+        nonlocal beat_at
+        if time.monotonic() - beat_at >= process.BEAT_S:
             beat_at = time.monotonic()
             outbox.put(Beat("llm", service.worker.busy_since()))
+            service.tell_metrics()
 
     process.read_inbox(inbox, service.handle, tick)
     service.worker.stop()

@@ -45,6 +45,7 @@ from fusion.messages import (
     Sentence,
     Spoken,
     Stage,
+    TurnLost,
 )
 from fusion.settings import Settings, SettingsError
 
@@ -64,7 +65,8 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Hangup: ("llm", "tts"),
     Spoken: ("asr",),
     Failed: ("asr",),
-    Notice: ("asr",),
+    TurnLost: ("gateway",),
+    Notice: ("asr", "gateway"),
     Stage: ("asr", "llm", "tts", "gateway"),
     Metrics: ("gateway",),
 }

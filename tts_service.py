@@ -28,13 +28,12 @@ from fusion.speech import Counts, Door, FillerJob, Fillers, Listener, SayJob, Sp
 from fusion.wire import FrameError, WireError
 from fusion.wire import tts_socket as wire
 from fusion.wire.pcm import SPOKEN_RATE
-from fusion.worker import Worker
+from fusion.worker import Worker, queues
 
 LEAD_S = 0.2  # how far ahead of real time a client may be: the longest that sound goes on after a Hold
 UNPACED_S = 60.0  # the same for a client that takes replies as they are made: more would fill memory
 PIECE = SPOKEN_RATE // 10  # samples in one frame
 SAY_TEXTS = 100  # that may wait on one connection
-METRICS_S = 5.0  # how often counts are told, if they have changed
 FILLERS = Ticket("fillers", 0)  # they belong to no call
 
 log = logging.getLogger("tts")
@@ -49,12 +48,10 @@ class Service:
         self.worker: Worker[SpeakJob | SayJob | FillerJob] = Worker("tts", self._work)
         self.fillers = Fillers(lambda job: self.worker.put(FILLERS, job))
         self.counts = Counts()
-        self._told = self.counts.metrics(())
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.worker.start()
-        self._loop.call_later(METRICS_S, self._tell_metrics)
 
     # --- the inbox ----------------------------------------------------------------------------------------
 
@@ -253,14 +250,11 @@ class Service:
     def _pump(self, speech: Speech) -> None:
         speech.pump(self._loop, self._outbox.put)
 
-    # --- counts -------------------------------------------------------------------------------------------
-
-    def _tell_metrics(self) -> None:
+    def beat(self) -> float | None:
+        """Once a second: tells what was counted; when the job at hand last made progress."""
         metrics = self.counts.metrics(self.calls.values())
-        if metrics != self._told:
-            self._told = metrics
-            self._outbox.put(metrics)
-        self._loop.call_later(METRICS_S, self._tell_metrics)
+        self._outbox.put(replace(metrics, values=(*metrics.values, *queues((self.worker,)), *process.vitals())))
+        return self.worker.busy_since()
 
     # --- listeners ----------------------------------------------------------------------------------------
 
@@ -322,7 +316,7 @@ async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> Non
         threading.Thread(target=read, name="inbox", daemon=True).start()
         engine = service.engine
         outbox.put(Ready("tts", settings.tts_engine, engine.model, engine.device, time.monotonic() - began, engine.voices))
-        await process.beat("tts", outbox, service.worker.busy_since, stopping)
+        await process.beat("tts", outbox, service.beat, stopping)
         service.worker.stop()
         server.close()
 

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ from fusion.call.files import FileReader, Reading
 from fusion.call.rations import Rations
 from fusion.core.turns import Latency
 from fusion.engines import ASR, ASROptions, EngineError, Hypothesis, Utterance, VADStream, hear_together, load
-from fusion.messages import Called, Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket
+from fusion.messages import Called, Failed, Notice, Ready, Sentence, Spoken, Stage, Ticket, TurnLost
 from fusion.model_table import WHISPER_SIZES, is_whisper_name
 from fusion.settings import Settings, engine_options
 from fusion.sockets import Outgoing, address_of, listen
 from fusion.wire import asr_socket as wire
 from fusion.wire.pcm import SPOKEN_RATE
-from fusion.worker import Worker
+from fusion.worker import Worker, queues
 
 HANDSHAKE_S = 20.0  # for the first frame of a connection
 TOGETHER = 4  # callers whose words are read at once; more would make the first of them wait
@@ -87,7 +87,12 @@ class Service:
 
     @property
     def workers(self) -> tuple[Worker[Any], ...]:
-        return (*self.words.values(), self.scores, self.reading.worker)
+        return (*self._live, self.reading.worker)
+
+    @property
+    def _live(self) -> tuple[Worker[Any], ...]:
+        """Without the recordings, of which a batch may take minutes on a slow machine, and nobody minds."""
+        return (*self.words.values(), self.scores)
 
     def start(self) -> None:
         """From inside the event loop."""
@@ -133,13 +138,18 @@ class Service:
     def answered(self, latency: Latency) -> None:
         self.rations.answered(latency, self._loop.time())
 
+    def lost(self, news: TurnLost) -> None:
+        self.rations.lost(news.stage)
+        self._outbox.put(news)
+
     def share_out(self) -> None:
         """With the heartbeat: what everybody may ask of the machine, and what was counted."""
         now = self._loop.time()
         said = self.rations.share_out(sum(worker.waiting() for worker in self.words.values()), now)
         for caller in self.callers.values() if said else ():
             caller.view.notice(said)
-        self._outbox.put(self.rations.metrics(now))
+        metrics = self.rations.metrics(now)
+        self._outbox.put(replace(metrics, values=(*metrics.values, *queues(self._live), *process.vitals())))
 
     # --- engine threads -----------------------------------------------------------------------------------
 
@@ -190,8 +200,7 @@ class Service:
     def beat(self) -> float | None:
         """Once a second: when the oldest unfinished job began."""
         self.share_out()
-        live = (*self.words.values(), self.scores)  # a batch of recordings may take minutes on a slow machine
-        return min((since for worker in live if (since := worker.busy_since()) is not None), default=None)
+        return min((since for worker in self._live if (since := worker.busy_since()) is not None), default=None)
 
 
 class Door:

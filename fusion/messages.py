@@ -201,11 +201,34 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class TurnLost:
+    """A turn ended without its answer, and its caller was told. `stage` is the one that failed it, `reason` is for a person."""
+
+    ticket: Ticket
+    stage: str
+    reason: str
+
+
+class Histogram(NamedTuple):
+    """How often something took how long. `counts[i]`: more than `bounds_s[i - 1]`, at most `bounds_s[i]`; the last: more than all."""
+
+    name: str
+    bounds_s: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """What the process `name` has counted since it started, and what it last measured: (metric, value) pairs for /metrics."""
+    """What the process `name` has counted since it started, and what it last measured: (metric, value) pairs for /metrics.
+
+    `lost`: turns that failed, by the stage that failed them, which need not be the one that counts.
+    """
 
     name: str
     values: tuple[tuple[str, float], ...]
+    histograms: tuple[Histogram, ...] = ()
+    lost: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fusion.messages import Beat
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)-7s %(message)s"
 BEAT_S = 1.0
+BEGAN = time.monotonic()  # this is imported first in every process
 INBOX_WAIT_S = 1.0  # how long one get() blocks; only bounds how late a stop is noticed
 
 
@@ -66,6 +69,16 @@ async def beat(name: str, outbox: Any, busy_since: Callable[[], float | None], s
             await asyncio.wait_for(stopping.wait(), BEAT_S)
         except (TimeoutError, asyncio.TimeoutError):  # two types before Python 3.11
             continue
+
+
+def vitals() -> tuple[tuple[str, float], ...]:
+    """How long this process has lived and, where Linux tells, how much memory it holds (resident, in bytes): for `Metrics`."""
+    lived = ("uptime_seconds", time.monotonic() - BEGAN)
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return (lived,)
+    return lived, ("memory_bytes", float(pages * os.sysconf("SC_PAGE_SIZE")))
 
 
 def leave(code: int) -> NoReturn:

@@ -12,8 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Generic, TypeVar
 
 from fusion.core.mailbox import Mailbox
 from fusion.messages import Ticket
@@ -46,7 +46,7 @@ class Worker(Generic[Job]):
 
     def put(self, ticket: Ticket, job: Job, *, replace: Hashable | None = None, urgent: bool = False) -> bool:
         with self._changed:
-            accepted = self._mailbox.put(ticket, job, replace=replace, urgent=urgent)
+            accepted = self._mailbox.put(ticket, job, replace=replace, urgent=urgent, now=time.monotonic())
             self._changed.notify()
             return accepted
 
@@ -82,6 +82,12 @@ class Worker(Generic[Job]):
         with self._changed:
             return len(self._mailbox)
 
+    def oldest_s(self) -> float:
+        """How long the job has waited that waits longest; 0 when none does."""
+        with self._changed:
+            since = self._mailbox.waits_since()
+        return 0.0 if since is None else time.monotonic() - since
+
     def busy_since(self) -> float | None:
         """When the job that has gone longest without a sign of life gave its last; None when all are idle."""
         with self._changed:
@@ -111,3 +117,12 @@ class Worker(Generic[Job]):
                 for call in (taken[0].call, *self._more.pop(ident, ())):
                     self._mailbox.done(call)
                 self._changed.notify_all()
+
+
+def queues(workers: Iterable[Worker[Any]]) -> tuple[tuple[str, float], ...]:
+    """What waits for `workers` together, for `Metrics`."""
+    workers = tuple(workers)
+    return (
+        ("queue_waiting", float(sum(worker.waiting() for worker in workers))),
+        ("queue_oldest_seconds", max((worker.oldest_s() for worker in workers), default=0.0)),
+    )

@@ -20,6 +20,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 import gateway
+from fusion.gateway.dashboard import Events
 from fusion.messages import Metrics, Stage
 from fusion.settings import Settings
 
@@ -150,10 +151,12 @@ async def fake_server() -> AsyncIterator[FakeServer]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, stages: dict[str, Stage] | None, counted: dict[str, Metrics] | None = None) -> AsyncIterator[str]:
+async def serving(
+    settings: Settings, stages: dict[str, Stage] | None, counted: dict[str, Metrics] | None = None, events: Events | None = None
+) -> AsyncIterator[str]:
     """The real gateway on a free port; gives its address, such as http://127.0.0.1:40001."""
     stopping, address = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(gateway.serve(settings, stages, stopping, address.set_result, counted))
+    task = asyncio.create_task(gateway.serve(settings, stages, stopping, address.set_result, counted, events))
     await asyncio.wait((task, address), return_when=asyncio.FIRST_COMPLETED)
     try:
         if task.done():

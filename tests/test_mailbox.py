@@ -62,6 +62,18 @@ def test_a_replaced_job_keeps_its_place() -> None:
     assert len(box) == 3  # a job at work is not replaced
 
 
+def test_the_oldest_wait_is_known_and_a_place_keeps_its_time() -> None:
+    box: Mailbox[str] = Mailbox()
+    assert box.waits_since() is None
+    box.put(Ticket("a", 1), "partial", replace="words", now=1.0)
+    box.put(Ticket("b", 1), "urgent", urgent=True, now=2.0)
+    box.put(Ticket("a", 1), "partial 2", replace="words", now=3.0)
+    assert box.waits_since() == 1.0  # who is given a newer job has waited no shorter
+    assert box.take() == (Ticket("b", 1), "urgent") and box.take() == (Ticket("a", 1), "partial 2")
+    box.put(Ticket("a", 1), "next", now=4.0)
+    assert box.waits_since() == 4.0 and box.take() is None  # of a busy call, but it waits
+
+
 def test_a_forgotten_call_is_refused_and_memory_is_bounded() -> None:
     box: Mailbox[int] = Mailbox()
     box.put(Ticket("a", 0), 1)

@@ -18,20 +18,26 @@ function tokenFromAddress() {
   return sessionStorage.getItem(KEY) ?? "";
 }
 
-const get = (path, token) => fetch(path, { cache: "no-store", headers: token ? { Authorization: `Bearer ${token}` } : {} });
+export const get = (path, token) => fetch(path, { cache: "no-store", headers: token ? { Authorization: `Bearer ${token}` } : {} });
 
-/**
- * Load /config.json, asking for the secret as often as the server does, then keep the stages on the page
- * true. While `busy()` the call itself brings that news. Resolves with { token, config }.
- */
-export async function watchServer(view, busy) {
+/** Load `path` as soon as the server answers, asking for the secret as often as it does. Resolves with { token, answer }. */
+export async function admitted(view, path) {
   let token = tokenFromAddress();
-  let answer = await config(view, token);
+  let answer = await reached(view, path, token);
   while (answer.status === 401) {
     token = await view.askSecret();
     sessionStorage.setItem(KEY, token);
-    answer = await config(view, token);
+    answer = await reached(view, path, token);
   }
+  return { token, answer };
+}
+
+/**
+ * Load /config.json, asking for the secret if need be, then keep the stages on the page
+ * true. While `busy()` the call itself brings that news. Resolves with { token, config }.
+ */
+export async function watchServer(view, busy) {
+  const { token, answer } = await admitted(view, "config.json");
   const facts = await answer.json();
   const tell = (stages) => Object.entries(stages).forEach(([name, stage]) => view.stage(name, stage));
   tell(facts.stages);
@@ -44,16 +50,16 @@ export async function watchServer(view, busy) {
   return { token, config: facts };
 }
 
-async function config(view, token) {
+async function reached(view, path, token) {
   for (;;) {
     try {
-      const answer = await get("config.json", token);
+      const answer = await get(path, token);
       if (answer.ok || answer.status === 401) {
         view.notice("");
         return answer;
       }
     } catch (error) {
-      console.warn("no /config.json yet:", error.message);
+      console.warn("no answer yet:", error.message);
     }
     view.notice(t("notice.no_server"));
     await new Promise((resolve) => setTimeout(resolve, STARTING_PERIOD_MS));

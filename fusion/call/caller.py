@@ -23,7 +23,7 @@ from fusion.core.endpoint import RATE, WINDOW, Endpoint, SpeechStarted, SpeechSt
 from fusion.core.floor import JUDGED, Floor
 from fusion.core.patience import MOST_S, stretch
 from fusion.engines import ASROptions, Hypothesis, Utterance, VADStream
-from fusion.messages import Called, Failed, Hangup, Joined, Sentence, Spoken, Stage
+from fusion.messages import Called, Failed, Hangup, Joined, Sentence, Spoken, Stage, Ticket, TurnLost
 from fusion.settings import Settings
 from fusion.wire import asr_socket as wire
 
@@ -49,6 +49,7 @@ class Service(Protocol):
     def ask_words(self, caller: Caller, hearing: Hearing, final: bool, live: bool) -> None: ...
     def ask_score(self, caller: Caller, audio: np.ndarray, stopped_at: int) -> None: ...
     def answered(self, latency: turns.Latency) -> None: ...
+    def lost(self, news: TurnLost) -> None: ...
 
 
 class Caller:
@@ -264,6 +265,8 @@ class Caller:
                 self.view.tell(command)
                 if isinstance(command, turns.Latency):
                     self._service.answered(command)
+                elif isinstance(command, turns.TurnFailed):
+                    self._service.lost(TurnLost(Ticket(self.call, command.turn), command.stage, command.reason))
             else:
                 self._service.post(command)
         self._changed.set()

@@ -30,6 +30,7 @@ class _Entry(Generic[Job]):
     job: Job
     key: Hashable | None
     urgent: bool
+    since: float
 
 
 class Mailbox(Generic[Job]):
@@ -54,18 +55,19 @@ class Mailbox(Generic[Job]):
         newest = self._newest.get(ticket.call)
         return ticket.call in self._forgotten or (newest is not None and ticket < newest)
 
-    def put(self, ticket: Ticket, job: Job, replace: Hashable | None = None, urgent: bool = False) -> bool:
+    def put(self, ticket: Ticket, job: Job, replace: Hashable | None = None, urgent: bool = False, now: float = 0.0) -> bool:
         """Queue `job`; False if its ticket was stale already.
 
-        With a `replace` key, a waiting job of the same call and key gives its place to this one.
+        With a `replace` key, a waiting job of the same call and key gives its place to this one, and the time that it waited.
         """
         if self.stale(ticket):
             return False
         self.raise_to(ticket)
-        entry = _Entry(ticket, job, replace, urgent)
+        entry = _Entry(ticket, job, replace, urgent, now)
         queue = self._queues.setdefault(ticket.call, deque())
         for i, waiting in enumerate(queue):
             if replace is not None and waiting.key == replace:
+                entry.since = waiting.since
                 queue[i] = entry
                 return True
         queue.append(entry)
@@ -101,6 +103,10 @@ class Mailbox(Generic[Job]):
     def calls(self) -> tuple[str, ...]:
         """The calls that were seen and are not over."""
         return tuple(self._newest)
+
+    def waits_since(self) -> float | None:
+        """When the job was put that has waited longest, of busy calls too; None: none waits."""
+        return min((entry.since for queue in self._queues.values() for entry in queue), default=None)
 
     def __len__(self) -> int:
         """Jobs that wait, of busy calls too."""

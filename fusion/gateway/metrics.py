@@ -5,22 +5,26 @@ which is the process. They are read when somebody asks, so there is no second ac
 counts from 0, which Prometheus expects of counters; while it is down it has no numbers. A number that nobody described
 below is served without a type.
 
-Of latencies the sum and the count are kept, for means over any stretch of time:
-rate(whisperfusion_words_seconds_sum[5m]) / rate(whisperfusion_words_seconds_count[5m]).
+Latencies are histograms, for percentiles over any stretch of time:
+histogram_quantile(0.95, rate(whisperfusion_first_sound_seconds_bucket[5m])).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily, UntypedMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric, UntypedMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from fusion import process
 from fusion.gateway.health import Look
-from fusion.messages import Metrics, Stage
+from fusion.messages import Histogram, Metrics, Stage
 
 PREFIX = "whisperfusion_"
 LABELS = ("stage",)
@@ -41,12 +45,17 @@ COUNTERS = {
     "tts_audio_wasted_seconds_total": "Seconds of them that nobody was to hear",
     "tts_gaps_total": "Silences inside an answer because its next sentence was not there yet",
     "tts_gap_seconds_total": "Seconds of these silences",
+    "errors_total": "Turns that failed, by the stage that failed them",
 }
 GAUGES = {
     "callers": "Callers connected now",
     "load_level": "0 = everything, 1 = fewer captions, 2 = smaller recognizer, 3 = shorter answers",
+    "queue_waiting": "Jobs that wait for the engine",
+    "queue_oldest_seconds": "How long the oldest of them has waited",
+    "memory_bytes": "Resident memory of the process itself, where Linux tells it",
+    "uptime_seconds": "How long the process has lived",
 }
-SUMMARIES = {  # each comes as two numbers, NAME_sum and NAME_count
+HISTOGRAMS = {
     "words_seconds": "From the end of speech to its words",
     "decided_seconds": "From the end of speech to the decision that the turn is over",
     "first_token_seconds": "From the end of speech to the first token of the answer",
@@ -64,11 +73,8 @@ class House(Collector):
         yield from self._of_stages()
         families: dict[str, Metric] = {}
         for stage, metrics in self._counted.items():
-            values = dict(metrics.values)
-            while values:
-                name = next(iter(values))
-                family, numbers = _described(name, values)
-                families.setdefault(family.name, family).add_metric([stage], *numbers)  # type: ignore[attr-defined]
+            for family, about, numbers in _measured(stage, metrics):
+                families.setdefault(family.name, family).add_metric([about], *numbers)  # type: ignore[attr-defined]
         yield from families.values()
 
     def _of_stages(self) -> Iterator[Metric]:
@@ -80,18 +86,29 @@ class House(Collector):
         return iter((up, restarts))
 
 
-def _described(name: str, values: dict[str, float]) -> tuple[Metric, tuple[float, ...]]:
-    """The family that `name` belongs to, and its numbers, which are taken out of `values`."""
-    summary, _, end = name.rpartition("_")
-    both = (f"{summary}_count", f"{summary}_sum")
-    if summary in SUMMARIES and end in ("sum", "count") and all(one in values for one in both):
-        return SummaryMetricFamily(PREFIX + summary, SUMMARIES[summary], labels=LABELS), tuple(values.pop(one) for one in both)
-    number = (values.pop(name),)
+def _measured(stage: str, metrics: Metrics) -> Iterator[tuple[Metric, str, tuple[Any, ...]]]:
+    """The family, the stage that it is about and the numbers, of all that `stage` has told."""
+    for name, value in metrics.values:
+        yield _described(name), stage, (value,)
+    for histogram in metrics.histograms:
+        help = HISTOGRAMS.get(histogram.name, "Not described")
+        yield HistogramMetricFamily(PREFIX + histogram.name, help, labels=LABELS), stage, (_buckets(histogram), histogram.sum_s)
+    for culprit, turns in metrics.lost:
+        yield _described("errors_total"), culprit, (float(turns),)
+
+
+def _described(name: str) -> Metric:
     if name in COUNTERS:
-        return CounterMetricFamily(PREFIX + name, COUNTERS[name], labels=LABELS), number
+        return CounterMetricFamily(PREFIX + name, COUNTERS[name], labels=LABELS)
     if name in GAUGES:
-        return GaugeMetricFamily(PREFIX + name, GAUGES[name], labels=LABELS), number
-    return UntypedMetricFamily(PREFIX + name, "Not described", labels=LABELS), number
+        return GaugeMetricFamily(PREFIX + name, GAUGES[name], labels=LABELS)
+    return UntypedMetricFamily(PREFIX + name, "Not described", labels=LABELS)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Upper bound and how many were at most that long, as Prometheus counts."""
+    bounds = [*map(floatToGoString, histogram.bounds_s), "+Inf"]
+    return list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
 
 
 def router(look: Look, counted: Mapping[str, Metrics]) -> APIRouter:
@@ -100,7 +117,8 @@ def router(look: Look, counted: Mapping[str, Metrics]) -> APIRouter:
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        body = generate_latest(House(await look(), counted))
+        here = Metrics("gateway", process.vitals())
+        body = generate_latest(House(await look(), {**counted, here.name: here}))
         return Response(body, media_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
 
     return routes

@@ -44,7 +44,7 @@ HEADERS = {
 
 def is_open(path: str) -> bool:
     """Whether everybody may ask for a path: the page itself, and the state, which probes of balancers ask for without a key."""
-    return path in ("/", "/docs") or path.startswith((FILES + "/", "/health"))
+    return path in ("/", "/docs", "/dashboard") or path.startswith((FILES + "/", "/health"))
 
 
 def add_page(app: FastAPI) -> None:
