@@ -131,7 +131,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
     if (this.queued > 0 || this.played > 0) this.silent += 128;
     const ahead = this.aheadS * sampleRate;
     if (this.queued === 0 || !(this.ended || this.queued >= ahead || this.silent >= PATIENCE * ahead)) return false;
-    if (this.played > 0 && this.silent < BRIDGEABLE_S * sampleRate) {
+    if (this.played > 0 && !this.ended && this.silent < BRIDGEABLE_S * sampleRate) {
       this.gaps += 1;
       this.aheadS = Math.min(MOST_AHEAD_S, this.aheadS * GROWTH);
     }

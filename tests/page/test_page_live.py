@@ -73,7 +73,8 @@ async def test_a_second_recording_over_the_answer_stops_it(pipeline, recordings,
         answer = bubble(page, "assistant").first
         await page.evaluate("speak", wav(sound("gcp-brooklyn.flac")))
         await expect(bubble(page, "user").nth(1)).to_have_attribute("data-state", "final", timeout=PATIENCE_MS)
-        told = await page.evaluate("until(() => whisperfusion.log.some(({ what }) => what === 'interrupted')).then(() => whisperfusion.log)")
+        await page.evaluate("until(() => whisperfusion.log.some(({ what }) => what === 'interrupted'))")
+        told = await page.evaluate("whisperfusion.log")
         voice, silence, cut = (next(line for line in told if line["what"] == what) for what in ("voice", "silence", "interrupted"))
         assert voice["at"] < silence["at"] < cut["at"]  # the sound stopped before the words were known; bench/page.py has the times
         await expect(answer.locator("s")).to_be_visible()  # not all of it was heard

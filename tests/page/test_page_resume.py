@@ -141,7 +141,12 @@ async def test_a_microphone_is_chosen_and_another_takes_its_place_when_it_goes(b
         await state(page, "idle")
 
 
-@pytest.mark.parametrize(("error", "told"), [("NotAllowedError", "blocked"), ("NotFoundError", "No microphone"), ("NotReadableError", "Another program"), ("AbortError", "cannot be used")])  # fmt: skip
+REFUSALS = {
+    "NotAllowedError": "blocked", "NotFoundError": "No microphone", "NotReadableError": "Another program", "AbortError": "cannot be used",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "told"), REFUSALS.items())
 async def test_a_refused_microphone_is_explained(browser, address, error, told):
     async with opened(browser, address, [DEVICES, f"window.gone = '{error}'"]) as page:
         await page.click("#talk")

@@ -94,7 +94,8 @@ async def test_nonsense_in_the_browsers_storage_is_no_reason_to_fail(browser, ad
 
 def tables() -> dict[str, dict[str, str]]:
     text = (WEB / "texts.js").read_text()
-    return {code: json.loads("{" + re.sub(r",\s*$", "", body) + "}") for code, body in re.findall(r"^const (\w\w) = \{\n(.*?)\n\};", text, re.S | re.M)}
+    found = re.findall(r"^const (\w\w) = \{\n(.*?)\n\};", text, re.S | re.M)
+    return {code: json.loads("{" + re.sub(r",\s*$", "", body) + "}") for code, body in found}
 
 
 async def test_every_language_has_every_text():
@@ -139,7 +140,8 @@ async def test_axe_finds_nothing_serious(browser, address, server, scheme):
         call = await talking(page, server)
         await call.event("turn", turn=1, text="Tell me a story")
         await call.event("reply", turn=1, index=0, text="Once upon a time there was a king.", last=True)
-        await call.event("latency", turn=1, stopped=60, words=210, decided=300, first_token=380, first_clause=420, first_sound=615, reused=True)
+        steps = {"stopped": 60, "words": 210, "decided": 300, "first_token": 380, "first_clause": 420, "first_sound": 615}
+        await call.event("latency", turn=1, **steps, reused=True)
         await answering(page, call, 1, 0.5)
         await call.order("end", turn=1)
         await state(page, "listening")
