@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-gpu-stack lint types talk doctor bench clean
+.PHONY: run test test-gpu-stack lint types talk doctor bench screenshots clean
 
 run: $(VENV)/installed
 	@exec $(BIN)/python main.py
@@ -30,6 +30,10 @@ doctor: $(VENV)/installed
 # BEFORE=DIR: the same for an older checkout. PICTURE=FILE.png: drawn. ONLY=voice,barge-in: some parts. bench/README.md has the method.
 bench: $(VENV)/installed-dev $(if $(PICTURE),$(VENV)/installed-bench)
 	$(BIN)/python bench/run.py $(if $(BEFORE),--before $(BEFORE)) $(if $(ONLY),--only $(ONLY)) $(if $(PICTURE),--picture $(PICTURE))
+
+# The pictures of docs/, taken of the real server.
+screenshots: $(VENV)/installed-dev
+	$(BIN)/python docs/screenshots.py
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make run PYTHON=python3.11")'

@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed
 
 from fusion.call.files import SEARCH_S, quiet_cut
 from fusion.core.text import words
+from fusion.door import MOST_FILES
 from fusion.engines import ASROptions, transcribe_together
 from fusion.engines.scripted import ScriptedASR, tone_speech
 from fusion.engines.whisper_files import interleaved, joined
-from whisper_server import MOST_FILES
 
 RATE = 16_000
 

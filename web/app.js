@@ -131,6 +131,7 @@ settings.offer({ languages: server.config.languages }, { eagerness: server.confi
 conversation.update(settings.options());
 inside.draw();
 document.body.dataset.loaded = "true";
+performance.mark("interactive");
 
 function bound(view) {
   return { notice: (text) => view.notice(text), askSecret: () => view.askSecret() };

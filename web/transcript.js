@@ -67,7 +67,7 @@ export class Transcript {
     if (!entry && text === "") return;
     entry ??= this.add({ role: "assistant", state: "partial", turn, text: "", pieces: [] }, this.question(turn));
     entry.pieces[index] = text;
-    this.change(entry, { text: entry.pieces.reduce(join, ""), state: last ? "final" : entry.state });
+    this.change(entry, { text: entry.pieces.filter(Boolean).reduce(join, ""), state: last ? "final" : entry.state });
   }
 
   cut({ turn, heard }) {

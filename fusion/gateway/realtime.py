@@ -25,7 +25,7 @@ from fusion.gateway.realtime_response import Response
 from fusion.settings import Settings
 from fusion.wire.languages import NAMES
 from fusion.wire.openai_rest import ApiError
-from fusion.wire.realtime import RealtimeError, Session, as_dict, inner_tools, modality_of, tool_choice_of, tools_of, turn_control, updated
+from fusion.wire.realtime import RealtimeError, Session, as_dict, hearing, manner, parsed_event, response_changes, updated
 from fusion.wire.realtime_beta import Beta
 from fusion.wire.realtime_items import error, event, history, item_of, new_id
 
@@ -83,7 +83,7 @@ class Realtime:
             raise WebSocketDisconnect
         given: dict[str, Any] = {}
         try:
-            given = _parsed(message.get("text"))
+            given = parsed_event(message.get("text"))
             if self._beta is not None:
                 given = self._beta.incoming(given)
             handler = self._handlers.get(str(given.get("type")))
@@ -107,10 +107,10 @@ class Realtime:
         self.session = updated(before, given.get("session"), self._voices, NAMES, spoke=self._items.spoke)
         self._input.configure(self.session)
         if self._call is not None:
-            if self.session.kind != before.kind or _hearing(self.session) != _hearing(before):
+            if self.session.kind != before.kind or hearing(self.session) != hearing(before):
                 await self._hang_up()  # what is heard from now on is another call
             else:
-                await self._call.tell("update", **_manner(self.session))
+                await self._call.tell("update", **manner(self.session))
                 await self._call.listen(self.session.speaks)
         await self._send(event("session.updated", session=as_dict(self.session, self._expires_at)))
 
@@ -119,7 +119,7 @@ class Realtime:
         if self._call is None:
             session = self.session
             handshake = {
-                **_manner(session), **_hearing(session), "reply": session.kind == "realtime",
+                **manner(session), **hearing(session), "reply": session.kind == "realtime",
                 "history": history(self._items.all())[-REMEMBERED:],
             }  # fmt: skip
             address = self._client.client.host if self._client.client else ""
@@ -192,7 +192,7 @@ class Realtime:
         if self._response is not None and not aside:
             told = "there is an active response; cancel it or wait for its end"
             raise RealtimeError("conversation_already_has_active_response", told)
-        changes, modality = self._changes(asked)
+        changes, modality = response_changes(asked, self.session)
         if aside or asked.get("input") is not None:
             given_items = asked.get("input")
             lines = [item_of(one) for one in given_items] if isinstance(given_items, list) else list(self._items.all())
@@ -207,19 +207,6 @@ class Realtime:
         await call.listen(modality == "audio")
         await self._begin(None, modality, asked.get("metadata"))
         await call.tell("respond", id=self._response.id if self._response else "", **changes)
-
-    def _changes(self, asked: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """What is different in this response: fields of the control `respond`, and its modality."""
-        changes: dict[str, Any] = {}
-        if asked.get("instructions") is not None:
-            if not isinstance(asked["instructions"], str):
-                raise RealtimeError("invalid_type", "instructions must be text", "response.instructions")
-            changes["instructions"] = asked["instructions"]
-        if asked.get("tools") is not None or asked.get("tool_choice") is not None:
-            tools = tools_of(asked["tools"]) if asked.get("tools") is not None else self.session.tools
-            changes |= inner_tools(tools, tool_choice_of(asked.get("tool_choice") or self.session.tool_choice))
-        modality = modality_of(asked["output_modalities"]) if asked.get("output_modalities") is not None else self.session.modality
-        return changes, modality
 
     async def _begin(self, turn: int | None, modality: str | None = None, metadata: Any = None) -> None:
         self._response = Response(
@@ -272,7 +259,7 @@ class Realtime:
             metadata=metadata, keep=keep,
         )  # fmt: skip
         await response.begin()
-        handshake = {**_manner(self.session), "answers": "asked", "history": history(lines)[-REMEMBERED:], "paced": False}
+        handshake = {**manner(self.session), "answers": "asked", "history": history(lines)[-REMEMBERED:], "paced": False}
         try:
             call = await InnerCall.opened(self._inner, handshake, sound=modality == "audio")
         except ApiError as problem:
@@ -394,31 +381,6 @@ class Realtime:
         "reply": _reply, "call": _called, "answering": _answering, "sound_start": _sounds, "sound_end": _ended, "spoken": _ended,
         "heard": _heard, "error": _error, "gone": _gone,
     }  # fmt: skip
-
-
-def _manner(session: Session) -> dict[str, Any]:
-    """What a handshake and an update of 6006 share."""
-    spoken = {"instructions": session.instructions, "voice": session.voice, "speed": max(0.5, session.speed)}
-    return {**spoken, **turn_control(session), **inner_tools(session.tools, session.tool_choice)}
-
-
-def _hearing(session: Session) -> dict[str, Any]:
-    """What only a handshake can say."""
-    asked = session.transcription or {}
-    return {"initial_prompt": asked.get("prompt", ""), **({"language": asked["language"]} if asked.get("language") else {})}
-
-
-def _parsed(text: Any) -> dict[str, Any]:
-    if not isinstance(text, str):
-        how = "sound goes into input_audio_buffer.append as base64"
-        raise RealtimeError("invalid_type", f"events are text frames, one JSON object each; {how}")
-    try:
-        given = json.loads(text)
-    except (ValueError, RecursionError):
-        raise RealtimeError("invalid_json", "the event is no JSON") from None
-    if not isinstance(given, dict):
-        raise RealtimeError("invalid_type", "an event is a JSON object with a type")
-    return given
 
 
 def _failure(found: Mapping[str, Any]) -> dict[str, Any]:

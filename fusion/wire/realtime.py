@@ -5,6 +5,7 @@ Unknown fields are ignored and every model name is taken, because the SDKs send 
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -279,3 +280,42 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 def _optional(value: Any, where: str) -> dict[str, Any] | None:
     return None if value is None else _object(value, where)
+
+
+def manner(session: Session) -> dict[str, Any]:
+    """What a handshake and an update of 6006 share."""
+    spoken = {"instructions": session.instructions, "voice": session.voice, "speed": max(0.5, session.speed)}
+    return {**spoken, **turn_control(session), **inner_tools(session.tools, session.tool_choice)}
+
+
+def hearing(session: Session) -> dict[str, Any]:
+    """What only a handshake can say."""
+    asked = session.transcription or {}
+    return {"initial_prompt": asked.get("prompt", ""), **({"language": asked["language"]} if asked.get("language") else {})}
+
+
+def parsed_event(text: Any) -> dict[str, Any]:
+    if not isinstance(text, str):
+        how = "sound goes into input_audio_buffer.append as base64"
+        raise RealtimeError("invalid_type", f"events are text frames, one JSON object each; {how}")
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        raise RealtimeError("invalid_json", "the event is no JSON") from None
+    if not isinstance(given, dict):
+        raise RealtimeError("invalid_type", "an event is a JSON object with a type")
+    return given
+
+
+def response_changes(asked: dict[str, Any], session: Session) -> tuple[dict[str, Any], str]:
+    """What is different in this response: fields of the control `respond`, and its modality."""
+    changes: dict[str, Any] = {}
+    if asked.get("instructions") is not None:
+        if not isinstance(asked["instructions"], str):
+            raise RealtimeError("invalid_type", "instructions must be text", "response.instructions")
+        changes["instructions"] = asked["instructions"]
+    if asked.get("tools") is not None or asked.get("tool_choice") is not None:
+        tools = tools_of(asked["tools"]) if asked.get("tools") is not None else session.tools
+        changes |= inner_tools(tools, tool_choice_of(asked.get("tool_choice") or session.tool_choice))
+    modality = modality_of(asked["output_modalities"]) if asked.get("output_modalities") is not None else session.modality
+    return changes, modality

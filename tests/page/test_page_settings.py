@@ -203,6 +203,18 @@ async def test_one_visit_loads_little_and_all_of_it_from_here(browser, address, 
     await context.close()
 
 
+async def test_all_modules_are_asked_for_at_once():
+    """Otherwise each import waits for the module that it stands in: four ways to the server and back before the page works."""
+    needed, found = ["app.js"], set()
+    while needed:
+        module = needed.pop()
+        found.add(module)
+        text = (WEB / module).read_text()
+        needed += {name for name in re.findall(r'^(?:import|export) .* from "\./(.+)";', text, re.M)} - found
+    preloaded = re.findall(r'<link rel="modulepreload" href="static/(.+)">', (WEB / "index.html").read_text())
+    assert sorted(found - {"app.js"}) == preloaded
+
+
 async def test_the_stages_of_the_server_are_named_in_the_pages_language(browser, address):
     async with opened(browser, address, locale="de") as page:
         for name in ("asr", "llm", "tts"):
