@@ -2,7 +2,7 @@
 // view which entries changed, and a new connection how the conversation went so far.
 //
 // An entry: { role: "user" | "assistant" | "note", state: "pending" | "partial" | "final" | "notice" | "error", text, turn,
-//   at (ms since the epoch), stable (characters that will hardly change), heard (of an interrupted answer), latency, clip }.
+//   at (ms since the epoch), stable (characters that will hardly change), spoken (characters of an answer that is being heard), heard (of an interrupted answer), latency, clip }.
 
 const LONGEST_HISTORY = 60; // lines that a new connection is told
 
@@ -116,7 +116,7 @@ export class Transcript {
   detach() {
     this.dropOpen();
     for (const entry of this.entries.filter(({ role, state }) => role === "assistant" && state === "partial")) this.drop(entry);
-    for (const entry of this.entries.filter(({ turn }) => turn !== undefined)) this.change(entry, { state: "final", turn: undefined });
+    for (const entry of this.entries.filter(({ turn }) => turn !== undefined)) this.change(entry, { state: "final", turn: undefined, spoken: undefined });
   }
 
   history() {

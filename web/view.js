@@ -64,12 +64,13 @@ export class View {
   }
 
   fillText(text, entry) {
-    if (entry.role === "user" && entry.state === "partial") this.settle(text, entry);
+    if (entry.role === "user" && entry.state === "partial") this.settle(text, entry.text, entry.stable);
+    else if (entry.spoken < entry.text.length && entry.heard === undefined) this.settle(text, entry.text, entry.spoken);
     else text.replaceChildren(...this.said(entry));
   }
 
-  /** Each word is an element that stays, so that it can be seen to settle. */
-  settle(text, { text: said, stable }) {
+  /** Each word is an element that stays, so that it can be seen to settle: words that will not change, words that were spoken. */
+  settle(text, said, stable) {
     const words = said.match(/\S+\s*/g) ?? [];
     if (text.querySelector(":scope > :not(.word)") || text.childNodes.length > text.children.length) text.replaceChildren();
     while (text.children.length > words.length) text.lastChild.remove();

@@ -55,6 +55,8 @@ export interface Entry {
   turn?: number;
   /** Of what is being said: how many characters will hardly change. */
   stable?: number;
+  /** Of an answer that is being heard: how many characters were spoken, about. */
+  spoken?: number;
   /** Of an answer that was interrupted: the words that were heard. */
   heard?: string;
   latency?: Latency;

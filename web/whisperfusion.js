@@ -21,6 +21,7 @@ const TAIL_MS = 150; // the last syllable is still on its way through the microp
 const INTERRUPTED_MS = 1500; // for which that is shown
 const SLEPT_MS = 20_000; // without a tick of a clock that ticks every second: no throttled tab waits so long for one a second
 const LOG_LINES = 2000;
+const CHARACTERS_PER_S = 15; // of speech, until the voice has told its own pace
 const MANNER = ["instructions", "voice", "speed", "language", "eagerness"]; // what the server is told, at first and in an update
 const OWN = { instructions: "", voice: "" }; // in an update: back to the server's own. The others stay for this call
 
@@ -38,6 +39,7 @@ export class Conversation {
     });
     this.hush = new Hush((on) => this.hushed(on), (over) => this.microphone && (this.microphone.alarm = over));
     this.call = this.player = this.microphone = this.opening = this.tail = null;
+    this.pace = CHARACTERS_PER_S;
     this.watchClock();
   }
 
@@ -207,13 +209,21 @@ export class Conversation {
       if (clip) this.transcript.attach(this.transcript.question(turn), { clip });
       this.show({ hearing: false, thinking: true });
     },
-    reply: ({ last }) => last && !this.player && this.show({ thinking: false }),
+    reply: ({ turn, last }) => {
+      const answer = this.transcript.reply(turn);
+      if (answer && answer.spoken === undefined && this.player && !this.options.muted) this.transcript.attach(answer, { spoken: 0 });
+      if (last && !this.player) this.show({ thinking: false });
+    },
     interrupted: () => {
       this.show({ speaking: false, thinking: false, interrupted: true });
       clearTimeout(this.recovering);
       this.recovering = setTimeout(() => this.show({ interrupted: false }), INTERRUPTED_MS);
     },
-    error: () => this.show({ thinking: false }),
+    error: ({ turn }) => {
+      const answer = turn !== undefined && this.transcript.reply(turn);
+      if (answer) this.transcript.attach(answer, { spoken: undefined }); // nobody will say it
+      this.show({ thinking: false });
+    },
   };
 
   heardSound(message) {
@@ -233,9 +243,18 @@ export class Conversation {
     this.call?.send({ type: "heard", turn, seconds: Math.round(seconds * 1000) / 1000 });
     this.show({ speaking: !finished && (playing || this.now.speaking), thinking: this.now.thinking && !playing });
     this.tell("played", { turn, seconds, playing, finished, gaps, ahead });
-    const answer = finished && this.transcript.reply(turn);
     const clip = finished && this.keeper.played(turn, seconds);
-    if (answer && clip) this.transcript.attach(answer, { clip });
+    const answer = this.transcript.reply(turn);
+    if (!answer) return;
+    this.follow(answer, seconds, finished);
+    if (clip) this.transcript.attach(answer, { clip });
+  }
+
+  /** Which of the answer's words were spoken: counted by the voice's pace, for nobody tells when each of them begins. */
+  follow(answer, seconds, finished) {
+    const whole = finished && answer.heard === undefined && answer.state === "final";
+    if (whole && seconds > 1) this.pace += (answer.text.length / seconds - this.pace) / 4;
+    this.transcript.attach(answer, { spoken: finished ? undefined : Math.round(seconds * this.pace) });
   }
 
   hushed(on) {
@@ -349,8 +368,9 @@ export class Conversation {
     if (this.log.length > LOG_LINES) this.log.splice(0, LOG_LINES / 10);
   }
 
-  /** Sockets do not notice that a machine slept, for minutes; a clock that stood still does. */
+  /** Sockets do not notice that a machine slept, for minutes; a clock that stood still does. Phones also stop the sound of a page that is not seen. */
   watchClock() {
+    document.addEventListener("visibilitychange", () => document.hidden || this.context?.resume());
     let ticked = Date.now();
     setInterval(() => {
       const now = Date.now();

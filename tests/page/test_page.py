@@ -121,6 +121,21 @@ async def test_a_reply_is_played_and_its_position_reported(page, server):
     assert heard == sorted(heard) and abs(heard[-1][1] - 1.0) < 0.01 and len(heard) >= 4
 
 
+async def test_words_settle_as_they_are_spoken(page, server):
+    call = await talking(page, server)
+    answer = bubble(page, "assistant")
+    await call.event("reply", turn=1, index=0, text="One two three four five six seven eight nine ten eleven twelve.", last=True)
+    await expect(answer.locator(".word")).to_have_count(12)
+    await expect(answer.locator(".word.stable")).to_have_count(0)
+    await answering(page, call, 1, 1.5)
+    await expect(answer.locator(".word.stable").first).to_have_text("One")
+    await expect(answer.locator(".word:not(.stable)").last).to_have_text("twelve.")
+    await call.order("end", turn=1)
+    await state(page, "listening")
+    await expect(answer.locator(".word")).to_have_count(0)  # all of it was heard: plain text
+    await expect(answer.locator(".text")).to_have_text("One two three four five six seven eight nine ten eleven twelve.")
+
+
 async def test_hold_silences_resume_goes_on_clear_ends(page, server):
     call = await talking(page, server)
     await answering(page, call, 1, 30.0)
