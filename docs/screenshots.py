@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from chromium import MICROPHONE, browser_with, bubble, opened, state  # noqa: E402
-from conftest import Server  # noqa: E402
 from playwright.async_api import expect  # noqa: E402
+from running import Server  # noqa: E402
 
 SPEECH = Path(os.environ.get("WHISPERFUSION_SPEECH", ROOT.parent / "shared" / "data" / "speech"))
 QUESTION, INTERRUPTION, LAST = "riva-nlp.flac", "kyutai-dog-or-cat.flac", "rh3-what_time_is_it.flac"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, SCRIPTED, Server
+from running import ROOT, SCRIPTED, Server
 from test_rest import heard, said, wav
 
 from bench.common import free_ports

@@ -9,7 +9,7 @@ import uuid
 import numpy as np
 import pytest
 from client import PATIENCE_S, Caller, spoken
-from conftest import SCRIPTED
+from running import SCRIPTED
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 

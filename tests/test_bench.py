@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from running import ROOT
 
 sys.path.insert(0, str(ROOT))
 from bench import barge_in, disturb, reading, run, sounds, table, turns, without  # noqa: E402

@@ -20,7 +20,7 @@ import numpy as np
 import openai
 import pytest
 import soundfile
-from conftest import Server
+from running import Server
 from test_rest import wav
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from running import ROOT
 
 from fusion.client import Call
 from fusion.engines import ASROptions, load

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import whisper_on_fakes
 from client import Caller, spoken
-from conftest import ROOT, SCRIPTED, Server
 from dotenv import dotenv_values
 from fake_llm_server import FakeLLMServer
+from running import ROOT, SCRIPTED, Server
 
 from fusion import settings
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, alive
 from engine_checks import ENGLISH, eventually
 from isolated_checks import ask, install_odd, kill, pid_of, reply, rest, usable
+from running import ROOT, alive
 
 from fusion.engines import EngineError, isolated, isolated_process, load
 from fusion.engines.scripted import tone_speech

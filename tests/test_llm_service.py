@@ -7,7 +7,7 @@ import time
 
 import pytest
 from client import Caller
-from conftest import SCRIPTED
+from running import SCRIPTED
 
 from fusion.engines import EngineError
 from fusion.engines.scripted import ScriptedLLM

@@ -11,9 +11,9 @@ from contextlib import suppress
 import counting_worker
 import httpx
 import psutil
-from conftest import free_ports
 from fake_sockets import PATIENCE_S, READY, serving
 from prometheus_client.parser import text_string_to_metric_families
+from running import free_ports
 
 import gateway
 import main

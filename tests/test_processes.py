@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from client import Caller, spoken
-from conftest import ROOT, SCRIPTED, Server, alive, free_ports
+from running import ROOT, SCRIPTED, Server, alive, free_ports
 
 from fusion.engines.scripted import read_tones
 

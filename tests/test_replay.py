@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 from client import spoken
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from room import Utterance
+from running import ROOT
 from world import World
 
 from fusion.call.caller import Caller

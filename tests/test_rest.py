@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from conftest import SCRIPTED
+from running import SCRIPTED
 
 from bench.interfaces import wav
 from fusion.engines.scripted import read_tones, tone_speech

@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields
 
 import pytest
-from conftest import ROOT
+from running import ROOT
 
 from fusion.settings import Settings, SettingsError, add_flags, build, engine_options, read_env_file
 

@@ -10,7 +10,7 @@ import wave
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from running import ROOT
 
 from fusion import talk
 from fusion.client import Call, CallError, Observed, converse, first_audible, speech_span

@@ -8,7 +8,7 @@ import socket
 
 import numpy as np
 import pytest
-from conftest import SCRIPTED, Server
+from running import SCRIPTED, Server
 from test_rest import said
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
