@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from running import SCRIPTED, Server
 from test_rest import said
-from wyoming.asr import Transcribe, Transcript
+from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 from wyoming.info import Describe, Info
@@ -54,7 +54,7 @@ async def test_it_tells_what_is_here(port):
         await peer.write_event(Describe().event())
         info = Info.from_event((await until(peer, "info"))[-1])
         assert info.asr[0].models[0].languages and [voice.name for voice in info.tts[0].voices] == ["tone", "soft"]
-        assert info.tts[0].supports_synthesize_streaming
+        assert info.tts[0].supports_synthesize_streaming and info.asr[0].supports_transcript_streaming
         await peer.write_event(Ping(text="hello").event())
         assert Pong.from_event((await until(peer, "pong"))[-1]).text == "hello"
 
@@ -73,10 +73,28 @@ async def test_a_recording_becomes_its_transcript(port, rate):
                 await peer.write_event(AudioChunk(rate=rate, width=2, channels=1, audio=data[start : start + 2048]).event())
             await peer.write_event(AudioStop().event())
             assert Transcript.from_event((await until(peer, "transcript"))[-1]).text == "alpha beta"
+        await until(peer, "transcript-stop")
         await peer.write_event(AudioStart(rate=rate, width=2, channels=1).event())
         await peer.write_event(AudioChunk(rate=rate, width=2, channels=1, audio=bytes(rate)).event())
         await peer.write_event(AudioStop().event())
         assert Transcript.from_event((await until(peer, "transcript"))[-1]).text == ""
+
+
+async def test_words_come_while_they_are_spoken(port):
+    pcm = said("one two three four five six seven eight nine ten eleven twelve")
+    async with client(port) as peer:
+        await peer.write_event(AudioStart(rate=16_000, width=2, channels=1).event())
+        for start in range(0, len(pcm), 1600):
+            data = (pcm[start : start + 1600] * 32767).astype("<i2").tobytes()
+            await peer.write_event(AudioChunk(rate=16_000, width=2, channels=1, audio=data).event())
+            await asyncio.sleep(0.1)
+        first = await asyncio.wait_for(peer.read_event(), PATIENCE_S)  # nobody has said that this was all
+        assert TranscriptStart.is_type(first.type)
+        await peer.write_event(AudioStop().event())
+        events = await until(peer, "transcript-stop")
+    chunks = [TranscriptChunk.from_event(event).text for event in events if TranscriptChunk.is_type(event.type)]
+    assert len(chunks) > 1 and TranscriptStop.is_type(events[-1].type)
+    assert "".join(chunks) == Transcript.from_event(events[-2]).text
 
 
 def words(events: list) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -62,18 +62,11 @@ class Inner:
         except (OSError, TimeoutError, WebSocketException) as error:
             raise ApiError(503, DOWN, code="server_down", retry_after_s=BUSY_S) from error
 
-    def read(self, pcm: Iterator[np.ndarray], handshake: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def read(self, pcm: Iterator[np.ndarray], handshake: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """The events of a recording (docs/wire.md): `language`, `segment`…, `done`. `pcm` is float32 at 16 kHz, taken in a thread.
 
         Raises ApiError, and what `pcm` raises.
         """
-        return self._read(lambda: asyncio.to_thread(next, pcm, None), handshake)
-
-    def read_live(self, pcm: asyncio.Queue[np.ndarray | None], handshake: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The same of a recording that is still coming; None ends it."""
-        return self._read(pcm.get, handshake)
-
-    async def _read(self, pcm: Callable[[], Awaitable[np.ndarray | None]], handshake: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         connection = await self.words()
         sending: asyncio.Task[None] | None = None
         try:
@@ -149,9 +142,9 @@ async def _event(connection: ClientConnection, failed: int = 400) -> dict[str, A
     return told
 
 
-async def _send(connection: ClientConnection, pcm: Callable[[], Awaitable[np.ndarray | None]]) -> None:
+async def _send(connection: ClientConnection, pcm: Iterator[np.ndarray]) -> None:
     """Decoding waits while the recognizer is behind: a frame is sent when the one before was taken."""
-    while (piece := await pcm()) is not None:
+    while (piece := await asyncio.to_thread(next, pcm, None)) is not None:
         try:
             await connection.send(encode(piece, "int16"))
         except ConnectionClosed:  # the reader of events knows why

@@ -13,11 +13,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from fusion.gateway import media
 from fusion.gateway.health import Look
 from fusion.gateway.inner import Inner
+from fusion.gateway.wyoming_hearing import Hearing
 from fusion.settings import Settings
 from fusion.wire.languages import NAMES, code_of
 from fusion.wire.openai_rest import LONGEST_INPUT, ApiError
@@ -26,7 +24,6 @@ from fusion.wire.pcm import SPOKEN_RATE
 LINE_BYTES, DATA_BYTES, PAYLOAD_BYTES = 64 * 1024, 1024 * 1024, 4 * 1024 * 1024
 IDLE_S = 300.0  # a connection that says nothing is closed
 MOST_CONNECTIONS = 64
-LONGEST_S = 3600.0  # of one recording
 VERSION = "1.8.0"  # of the protocol
 ABOUT = {"attribution": {"name": "WhisperFusion", "url": ""}, "installed": True, "version": "1"}
 SPOKEN = {"rate": SPOKEN_RATE, "width": 2, "channels": 1}
@@ -162,10 +159,10 @@ class Connection:
         elif kind == "audio-start":
             if self._hearing is not None:
                 self._hearing.cancel()
-            self._hearing = Hearing(self._inner, data, self._language, self._prompt)
+            self._hearing = self._hear(data)
         elif kind == "audio-chunk":
             if self._hearing is None:
-                self._hearing = Hearing(self._inner, data, self._language, self._prompt)
+                self._hearing = self._hear(data)
             await self._hearing.feed(event.payload)
         elif kind == "audio-stop" and self._hearing is not None:
             hearing, self._hearing = self._hearing, None
@@ -183,9 +180,16 @@ class Connection:
 
     # --- speech to text -----------------------------------------------------------------------------------
 
+    def _hear(self, data: dict[str, Any]) -> Hearing:
+        async def tell(type: str, told: dict[str, Any]) -> None:
+            await write(self._writer, type, told)
+
+        return Hearing(self._inner, data, self._language, self._prompt, tell)
+
     async def _tell(self, hearing: Hearing) -> None:
         text, language = await hearing.finish()
         await write(self._writer, "transcript", {"text": text, **({"language": language} if language else {})})
+        await write(self._writer, "transcript-stop")
 
     # --- text to speech -----------------------------------------------------------------------------------
 
@@ -252,7 +256,7 @@ class Connection:
             "name": "whisperfusion",
             "description": "speech to text",
             "models": [model],
-            "supports_transcript_streaming": False,
+            "supports_transcript_streaming": True,
             **ABOUT,
         }
         speaks = {
@@ -263,54 +267,6 @@ class Connection:
             **ABOUT,
         }
         return {"asr": [hears], "tts": [speaks], "handle": [], "intent": [], "wake": [], "mic": [], "snd": []}
-
-
-class Hearing:
-    """A recording that is read while it comes."""
-
-    def __init__(self, inner: Inner, data: dict[str, Any], language: str | None, prompt: str) -> None:
-        rate, width, channels = (data.get(name, default) for name, default in (("rate", 16_000), ("width", 2), ("channels", 1)))
-        if (
-            width != 2
-            or not isinstance(rate, int)
-            or not 8000 <= rate <= 192_000
-            or not isinstance(channels, int)
-            or not 1 <= channels <= 8
-        ):
-            raise ApiError(400, f"rate {rate}, width {width}, channels {channels}: send s16 at 8000 to 192000 Hz", code="bad_format")
-        self._decoder = media.RawDecoder(rate, channels)
-        self._seconds, self._rate, self._channels = 0.0, rate, channels
-        self._pieces: asyncio.Queue[np.ndarray | None] = asyncio.Queue(64)
-        self._task = asyncio.create_task(self._read(inner, language, prompt))
-
-    async def feed(self, data: bytes) -> None:
-        self._seconds += len(data) / (2 * self._rate * self._channels)
-        if self._seconds > LONGEST_S:
-            raise ApiError(413, f"a recording may last {LONGEST_S:.0f} s", code="too_long")
-        await self._put(self._decoder.feed(data))
-
-    async def finish(self) -> tuple[str, str]:
-        await self._put(self._decoder.close())
-        await self._put(None)
-        return await self._task
-
-    def cancel(self) -> None:
-        self._task.cancel()
-
-    async def _put(self, piece: np.ndarray | None) -> None:
-        """Unless the reader failed: then it tells why at the end."""
-        put = asyncio.ensure_future(self._pieces.put(piece))
-        await asyncio.wait({put, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        put.cancel()
-
-    async def _read(self, inner: Inner, language: str | None, prompt: str) -> tuple[str, str]:
-        texts, spoken = [], ""
-        async for event in inner.read_live(self._pieces, {"language": language, "initial_prompt": prompt}):
-            if event["type"] == "segment":
-                texts.append(event["text"])
-            elif event["type"] == "done":
-                spoken = event["language"]
-        return " ".join(texts), spoken
 
 
 async def sentences(texts: asyncio.Queue[str | None]) -> AsyncIterator[str]:
