@@ -39,8 +39,9 @@ TAP = """
       connect.call(window.tap, recorder);
       connect.call(recorder, window.tap.context.destination);
     };
-    window.until = (fact) => new Promise((resolve) => {
-      const look = () => fact() ? resolve() : setTimeout(look, 10);
+    window.until = (fact) => new Promise((resolve, reject) => {
+      const end = performance.now() + 40_000;
+      const look = () => fact() ? resolve() : performance.now() > end ? reject(new Error(`never: ${fact}`)) : setTimeout(look, 10);
       look();
     });
     window.pitch = () => {

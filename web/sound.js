@@ -71,6 +71,11 @@ export class Microphone {
     stream.getAudioTracks()[0].onended = ended;
   }
 
+  /** The id of the device that it is. */
+  get device() {
+    return this.stream.getAudioTracks()[0].getSettings().deviceId;
+  }
+
   /** How many dB over the noise make a voice, for the detector. */
   set alarm(over) {
     this.node.port.postMessage({ order: "alarm", over });

@@ -10,10 +10,10 @@
 import { Call } from "./call.js";
 import { Hush } from "./hush.js";
 import { Keeper } from "./keeper.js";
-import { Microphone, Player, SoundError, openSound, sendTo } from "./sound.js";
+import { Microphone, Player, SoundError, devices, openSound, sendTo } from "./sound.js";
 import { Transcript } from "./transcript.js";
 
-export { SoundError, devices } from "./sound.js";
+export { SoundError, devices };
 
 const HOME = new URL("..", import.meta.url);
 const RATE = 24000; // samples per second of port 8888
@@ -41,6 +41,7 @@ export class Conversation {
     this.call = this.player = this.microphone = this.opening = this.tail = null;
     this.pace = CHARACTERS_PER_S;
     this.watchClock();
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.devicesChanged());
   }
 
   // --- for the page -------------------------------------------------------------------------------------
@@ -319,13 +320,21 @@ export class Conversation {
   /** The device went. The system's own takes its place, if there is one. */
   async unplugged() {
     this.closeMicrophone();
-    this.options.input = "";
     const goesOn = this.now.pressed && (await this.openMicrophone());
     if (goesOn) this.tell("notice", "other_microphone", "That microphone was disconnected. Another one is used now.");
     else {
       this.stop();
       this.tell("notice", "unplugged", "The microphone was disconnected.");
     }
+  }
+
+  /** What was chosen and comes back is used again; a loudspeaker that went leaves the sound to the system's own. */
+  async devicesChanged() {
+    const { inputs, outputs } = await devices();
+    const there = (list, wanted) => wanted !== "" && list.some(({ id }) => id === wanted);
+    const { input, output } = this.options;
+    if (this.context) await sendTo(this.context, there(outputs, output) ? output : "");
+    if (this.microphone && there(inputs, input) && this.microphone.device !== input) await this.reopenMicrophone();
   }
 
   heardFrame({ pcm, level }) {

@@ -116,6 +116,7 @@ DEVICES = """
     navigator.mediaDevices.getUserMedia = async (wanted) => {
       window.asked.push(wanted.audio.deviceId?.exact ?? "");
       if (window.gone) throw new DOMException("no", wanted.audio.deviceId ? "OverconstrainedError" : window.gone);
+      if (window.unplugged && wanted.audio.deviceId) throw new DOMException("no", "OverconstrainedError");
       return ask(wanted);
     };
 """
@@ -127,16 +128,22 @@ async def test_a_microphone_is_chosen_and_another_takes_its_place_when_it_goes(b
         await page.click("#settings-open")
         chosen = page.locator('#settings [name="input"]')
         await expect(chosen.locator("option")).not_to_have_count(1)
-        name = await chosen.locator("option").nth(1).get_attribute("value")
+        name = await chosen.locator("option").last.get_attribute("value")
         await chosen.select_option(name)
         await page.keyboard.press("Escape")
         await page.evaluate("until(() => asked.length === 2)")
         assert await page.evaluate("asked") == ["", name]
         await page.evaluate("until(() => whisperfusion.microphone)")
-        await page.evaluate("whisperfusion.microphone.stream.getAudioTracks()[0].onended()")  # it was pulled out
+        pulled = "whisperfusion.microphone.stream.getAudioTracks()[0].onended()"
+        await page.evaluate(f"window.unplugged = true; {pulled}")
         await expect(page.locator("#notice")).to_contain_text("Another one is used")
+        await page.evaluate("until(() => asked.length === 4 && whisperfusion.microphone)")
+        assert await page.evaluate("asked.slice(2)") == [name, ""]
         await state(page, "listening")
-        await page.evaluate("window.gone = 'NotFoundError'; whisperfusion.microphone.stream.getAudioTracks()[0].onended()")
+        await page.evaluate("window.unplugged = false; navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")  # and put back
+        await page.evaluate("until(() => asked.length === 5 && whisperfusion.microphone)")
+        assert await page.evaluate("whisperfusion.microphone.device") == name
+        await page.evaluate(f"window.gone = 'NotFoundError'; {pulled}")
         await expect(page.locator("#notice")).to_contain_text("disconnected")
         await state(page, "idle")
 
