@@ -73,12 +73,17 @@ class Thinker:
                 self._embedded = load_embedded(self._settings)
             return self._embedded
 
-    def reply(self, lines: Sequence[tuple[str, str]], brief: bool = False, tools: str = "") -> Iterator[str | ToolCall]:
+    def longest(self, job: Generate) -> int:
+        """Tokens that the answer may have."""
+        most = min(self._settings.llm_max_tokens, job.max_tokens or self._settings.llm_max_tokens)
+        return min(most, 2 * BRIEF_PIECES) if job.brief and not job.tools else most
+
+    def reply(self, job: Generate) -> Iterator[str | ToolCall]:
         """Pieces of the answer. A server that fails before its first piece is replaced within the turn."""
         engine = self.active
         try:
             started = False
-            for piece in self._ask(engine, lines, brief, tools):
+            for piece in self._ask(engine, job):
                 started = started or bool(piece)  # an empty piece only says that the engine is alive
                 yield piece
             if started:
@@ -89,19 +94,19 @@ class Thinker:
             if started or engine is not self.chosen or self._settings.llm_engine in LOCAL:
                 raise
             self._fall_back(f"{self._settings.llm_engine} failed ({error})")
-        yield from self._ask(self.active, lines, brief, tools)
+        yield from self._ask(self.active, job)
 
     def prepare(self, lines: Sequence[tuple[str, str]], tools: str = "") -> None:
         engine: Any = self.active
         able = getattr(engine, "tools", False)
         engine.prepare(lines if able else spoken(lines), **({"tools": tools} if tools and able else {}))
 
-    def _ask(self, engine: LLM, lines: Sequence[tuple[str, str]], brief: bool, tools: str) -> Iterator[str | ToolCall]:
+    def _ask(self, engine: LLM, job: Generate) -> Iterator[str | ToolCall]:
         able = getattr(engine, "tools", False)
-        most = self._settings.llm_max_tokens
-        options: dict[str, Any] = {"max_tokens": min(most, 2 * BRIEF_PIECES) if brief and not tools else most,
-                                   "temperature": self._settings.llm_temperature, **({"tools": tools} if tools and able else {})}
-        return engine.reply(lines if able else spoken(lines), **options)
+        options: dict[str, Any] = {"max_tokens": self.longest(job), "temperature": self._settings.llm_temperature}
+        if job.tools and able:
+            options["tools"] = job.tools
+        return engine.reply(job.lines if able else spoken(job.lines), **options)
 
     def _back(self, engine: LLM) -> None:
         if self._fell_back and engine is self.chosen:
@@ -201,7 +206,7 @@ class Service:
     def _answer(self, ticket: Ticket, job: Generate) -> None:
         began, first_token_s, count = time.monotonic(), 0.0, 0
         clauses, index = Clauses(), 0
-        pieces = self.thinker.reply(job.lines, job.brief, job.tools)
+        pieces = self.thinker.reply(job)
         for piece in pieces:
             if piece:
                 first_token_s = first_token_s or time.monotonic() - began
@@ -222,7 +227,8 @@ class Service:
                     self.waste.finished(ticket, count)
                     return
                 index += 1
-        self._outbox.put(Sentence(ticket, index, clauses.flush(), last=True, first_token_s=first_token_s))
+        cut = count >= self.thinker.longest(job)  # an engine gives a token or a little more at a time
+        self._outbox.put(Sentence(ticket, index, clauses.flush(), last=True, first_token_s=first_token_s, cut=cut))
         self.waste.finished(ticket, count)
 
 

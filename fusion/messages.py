@@ -42,12 +42,14 @@ class Generate:
     """Write a reply to `lines`, oldest first. `brief`: the machine is overloaded, so one sentence shall do.
 
     `tools`: what the model may use, {"tools": […], "tool_choice": …} as JSON in the form of chat completions; "" = nothing.
+    `max_tokens`: the longest reply; 0 = as the server has it, which no call can exceed.
     """
 
     ticket: Ticket
     lines: tuple[Line, ...]
     brief: bool = False
     tools: str = ""
+    max_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,14 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A speakable piece of the reply, in order from index 0. `last` ends the reply (text may be empty)."""
+    """A speakable piece of the reply, in order from index 0. `last` ends the reply (text may be empty), `cut`: because of its length."""
 
     ticket: Ticket
     index: int
     text: str
     last: bool = False
     first_token_s: float = 0.0  # seconds from Generate's arrival to the engine's first token
+    cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ EVENTS: dict[str, dict[str, type]] = {  # the floor's methods and their argument
 }
 HEADER: dict[str, type] = {"began": str, "clock": float, "call": str, "history": list, "replies": bool, "filler": str, "patience_s": float,
                            "scored": bool, "set": dict}
-LATER = {"silence_s", "answers", "interruptible", "tools"}  # set since the first recordings
-CHANGES: dict[str, type] = {"instructions": str, "tools": str}
+LATER = {"silence_s", "answers", "interruptible", "tools", "max_tokens"}  # set since the first recordings
+CHANGES: dict[str, type] = {"instructions": str, "tools": str, "max_tokens": int}
 SETTABLE = {**SET_ON_FLOOR, **SET_ON_CONVERSATION, **SET_ON_DIALOGUE}
 MESSAGES = {kind.__name__: kind for kind in (Sentence, Called, Spoken, Failed)}
 FIELDS = {"str": str, "int": int, "float": float, "bool": bool}

@@ -61,6 +61,22 @@ def test_an_answer_may_have_instructions_and_tools_of_its_own():
     assert asked.lines[0] == Line("system", "Be nice.") and asked.tools == ""
 
 
+def test_an_answer_may_be_short_and_a_cut_one_is_told():
+    talk = asked_only()
+    talk.c.dialogue.max_tokens = 50
+    (asked,) = of(talk.c.respond({"max_tokens": 3}, 1.0), Generate)
+    assert asked.max_tokens == 3
+    out = talk.c.sentence(Sentence(asked.ticket, 0, "Well, that", True, cut=True), 1.1)
+    assert of(out, BotSaid) == [BotSaid(1, 0, "Well, that", True, True)]
+    talk.c.interrupt(2.0)
+    (asked,) = of(talk.c.respond({}, 3.0), Generate)
+    assert asked.max_tokens == 50
+    talk = Talk()
+    (guess,) = of(talk.user("what time is it"), Generate)
+    talk.c.sentence(Sentence(guess.ticket, 0, "It is", True, cut=True), 1.1)  # before the turn was over
+    assert of(talk.c.turn_ended(True, 1.2), BotSaid) == [BotSaid(1, 0, "It is", True, True)]
+
+
 def test_a_new_answer_takes_the_place_of_the_one_that_is_given():
     talk = Talk().in_bot("Hello there.", heard=0.5)
     out = talk.c.respond({}, 1.0)

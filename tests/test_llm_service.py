@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from dataclasses import replace
 
 import pytest
 from client import Caller
@@ -129,6 +130,21 @@ def test_a_reply_that_is_given_up_is_waste_and_told_with_what_waits(service):
     assert values["queue_waiting"] == values["queue_oldest_seconds"] == 0 and values["uptime_seconds"] > 0
 
 
+@pytest.mark.parametrize(("most", "text", "cut"), [(0, "You said one two three. That is 3 words.", False), (4, "You said one two", True)])
+def test_an_answer_has_its_greatest_length_and_says_that_it_reached_it(service, most, text, cut):
+    service.handle(replace(ask("one two three"), max_tokens=most))
+    found = service._outbox.until_last()
+    assert " ".join(sentence.text for sentence in found).strip() == text and found[-1].cut is cut
+    assert not any(sentence.cut for sentence in found[:-1])
+
+
+def test_nobody_exceeds_the_servers_own_length():
+    thinker = Thinker(Settings(llm_engine="scripted", llm_max_tokens=150), lambda notice: None)
+    asked = ((0, False), (500, False), (7, False), (0, True), (7, True))
+    lengths = [thinker.longest(replace(ask("x"), max_tokens=most, brief=brief)) for most, brief in asked]
+    assert lengths == [150, 150, 7, 2 * BRIEF_PIECES, 7]
+
+
 class Flaky(ScriptedLLM):
     """A server that is down until it is told to work."""
 
@@ -146,11 +162,11 @@ def test_a_server_that_fails_is_replaced_within_the_turn_and_asked_again_later()
     thinker._settings = Settings(llm_engine="openai")
     server, embedded = Flaky(model="server"), ScriptedLLM(model="embedded")
     thinker.chosen, thinker._embedded = server, embedded
-    assert "".join(thinker.reply([("user", "alpha")])) == "You said alpha. That is 1 word."
+    assert "".join(thinker.reply(ask("alpha"))) == "You said alpha. That is 1 word."
     assert len(told) == 1 and "connection refused" in told[0].text and "embedded" in told[0].text
     assert thinker.active is embedded  # left alone for a while
     thinker._asleep_until, server.down = 0.0, False
-    "".join(thinker.reply([("user", "alpha")]))
+    "".join(thinker.reply(ask("alpha")))
     assert len(told) == 2 and "again" in told[1].text
 
 
@@ -160,7 +176,7 @@ def test_a_fall_back_that_cannot_be_had_ends_the_turn_and_not_the_process(tmp_pa
     thinker._settings = Settings(llm_engine="openai", model_cache_dir=str(tmp_path / "file"))
     thinker.chosen = Flaky(model="server")
     with pytest.raises(EngineError, match="embedded model cannot be had"):
-        list(thinker.reply([("user", "alpha")]))
+        list(thinker.reply(ask("alpha")))
 
 
 def test_a_tensorrt_engine_that_fails_is_not_replaced():
@@ -168,7 +184,7 @@ def test_a_tensorrt_engine_that_fails_is_not_replaced():
     thinker = Thinker(Settings(llm_engine="scripted"), told.append)
     thinker._settings = Settings(llm_engine="tensorrt-llm")
     with pytest.raises(EngineError, match="told to fail"):
-        list(thinker.reply([("user", "explode")]))
+        list(thinker.reply(ask("explode")))
     assert told == [] and thinker._embedded is None
 
 

@@ -270,6 +270,24 @@ async def test_every_response_has_an_end(scripted_server):
         assert done["response"]["status"] == "completed" and "gamma" in done["response"]["output"][0]["content"][0]["text"]
 
 
+async def test_a_response_has_its_greatest_length(scripted_server):
+    async with Client(scripted_server) as client:
+        await client.update(output_modalities=["text"], max_output_tokens=4)
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "one two three"}]}
+        await client.send("conversation.item.create", item=item)
+        for count, asked, text, status in (
+            (1, {}, "You said one two", "incomplete"),
+            (2, {"max_output_tokens": "inf"}, "You said one two three. That is 3 words.", "completed"),
+            (3, {"conversation": "none", "max_output_tokens": 2, "input": [item]}, "You said", "incomplete"),
+        ):
+            await client.send("response.create", response=asked)
+            done = (await client.until("response.done", count))["response"]
+            assert done["output"][0]["content"][0]["text"] == text and done["status"] == status
+            assert (done["status_details"] or {}).get("reason") == (None if status == "completed" else "max_output_tokens")
+        await client.send("response.create", response={"max_output_tokens": 0})
+        assert "max_output_tokens" in (await client.until("error"))["error"]["message"]
+
+
 async def test_a_response_beside_the_conversation(scripted_server):
     async with Client(scripted_server) as client:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "gamma"}]}

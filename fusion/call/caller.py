@@ -81,7 +81,7 @@ class Caller:
                                     counts=self._service.counts)
         conversation.automatic, conversation.language = handshake.turn_detection == "auto", handshake.language or ""
         conversation.answers, conversation.interruptible = handshake.answers == "auto", handshake.interruptible
-        conversation.dialogue.tools = handshake.tools
+        conversation.dialogue.tools, conversation.dialogue.max_tokens = handshake.tools, handshake.max_tokens
         eagerness = settings.eagerness if handshake.eagerness is None else handshake.eagerness
         endpoint = Endpoint(MOST_S * stretch(eagerness) if handshake.reply else CAPTION_PATIENCE_S)
         floor = Floor(conversation, endpoint, scored=self._service.scored, eagerness=eagerness)
@@ -159,7 +159,7 @@ class Caller:
             raise wire.FrameError("still_speaking", "somebody is speaking; commit or clear that first, then ask for an answer", control.id)
         if not self.conversation.replies:
             raise wire.FrameError("no_replies", 'this call has "reply": false in its handshake, so there is nobody to answer', control.id)
-        changes = {"instructions": control.instructions, "tools": control.tools}
+        changes = {"instructions": control.instructions, "tools": control.tools, "max_tokens": control.max_tokens}
         self._act(self.floor.respond({name: value for name, value in changes.items() if value is not None}, now, control.id))
 
     def commit(self) -> bool:
@@ -193,6 +193,8 @@ class Caller:
             self.conversation.answers = update.answers == "auto"
         if update.interruptible is not None:
             self.conversation.interruptible = update.interruptible
+        if update.max_tokens is not None:
+            self.conversation.dialogue.max_tokens = update.max_tokens
         if update.tools is not None:
             self.conversation.dialogue.tools = update.tools
         if update.voice is not None or update.speed is not None:

@@ -31,7 +31,7 @@ FLUSH_S = 2.0  # between two writes to the disk: what a killed process loses
 # What the shell sets without an event. It is written down before the next event, when it matters first.
 SET_ON_FLOOR: dict[str, type] = {"partial_s": float, "eagerness": float, "silence_s": float}
 SET_ON_CONVERSATION: dict[str, type] = {"answers": bool, "automatic": bool, "early_guesses": bool, "interruptible": bool, "language": str}
-SET_ON_DIALOGUE: dict[str, type] = {"brief": bool, "instructions": str, "tools": str}
+SET_ON_DIALOGUE: dict[str, type] = {"brief": bool, "instructions": str, "tools": str, "max_tokens": int}
 
 log = logging.getLogger("asr")
 
@@ -221,7 +221,7 @@ class RecordedFloor:
     def heard_up_to(self, turn: int, seconds: float, now: float) -> list[Command]:
         return self._event("heard_up_to", now, turn=turn, seconds=seconds)
 
-    def respond(self, changes: Mapping[str, str], now: float, id: str = "") -> list[Command]:
+    def respond(self, changes: Mapping[str, Any], now: float, id: str = "") -> list[Command]:
         return self._event("respond", now, changes=dict(changes), id=id)
 
     def clear(self, now: float) -> list[Command]:

@@ -146,7 +146,7 @@ class EventsView:
 
     def tell(self, fact: turns.Command) -> None:
         if isinstance(fact, turns.BotSaid):
-            self._event("reply", turn=fact.turn, index=fact.index, text=fact.text, last=fact.last)
+            self._event("reply", turn=fact.turn, index=fact.index, text=fact.text, last=fact.last, **({"cut": True} if fact.cut else {}))
         elif isinstance(fact, turns.BotCalled):
             self._event("call", turn=fact.turn, id=fact.id, name=fact.name, arguments=fact.arguments)
         elif isinstance(fact, turns.Played):

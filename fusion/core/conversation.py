@@ -42,6 +42,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import Any
 
 from fusion.core.dialogue import Dialogue
 from fusion.core.doubt import ECHO_LAG_S, OVERLAP, Doubt, Verdict
@@ -104,7 +105,7 @@ class Conversation:
         self._said = self._answered = Said()  # in this turn; in the one that is being answered
         self._put_off: Said | None = None  # words that may have been an echo, until this is known
         self._put_off_until: float | None = None
-        self._asked: Mapping[str, str] | None = None  # how the turn whose words are on their way shall be answered, if that was asked for
+        self._asked: Mapping[str, Any] | None = None  # how the turn whose words are on their way shall be answered, if that was asked for
 
     @property
     def wake_at(self) -> float | None:
@@ -210,11 +211,11 @@ class Conversation:
         self._rest()
         return commands
 
-    def respond(self, changes: Mapping[str, str], now: float, id: str = "") -> list[Command]:
+    def respond(self, changes: Mapping[str, Any], now: float, id: str = "") -> list[Command]:
         """Answer what was said so far; a turn that is over, but whose words are still on their way, when they come.
 
-        Nothing happens while somebody speaks: the turn comes first. `changes`: "instructions" and "tools" of this answer only;
-        `id`: the client's name for it.
+        Nothing happens while somebody speaks: the turn comes first. `changes`: "instructions", "tools" and "max_tokens" of this
+        answer only; `id`: the client's name for it.
         """
         if self.closing:
             self._asked = changes
@@ -224,7 +225,7 @@ class Conversation:
         stopped, self._marks = self._abandon_reply(), Marks(now, now, now)
         return [*stopped, Answering(self.dialogue.turn, id), *self._answer(changes, now)]
 
-    def _answer(self, changes: Mapping[str, str], now: float) -> list[Command]:
+    def _answer(self, changes: Mapping[str, Any], now: float) -> list[Command]:
         """What was said so far, with nothing new."""
         reply, asked = self.dialogue.respond(changes, now)
         self._answered = Said()
@@ -261,7 +262,7 @@ class Conversation:
         if not reply.committed:
             return []
         self._patience(now)
-        shown = BotSaid(reply.ticket.turn, message.index, message.text, message.last)
+        shown = BotSaid(reply.ticket.turn, message.index, message.text, message.last, message.cut)
         return [shown, *(self._settle(now) if reply.played_out and reply.complete else [])]
 
     def called(self, message: Called, now: float) -> list[Command]:

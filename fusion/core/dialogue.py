@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fusion.core.memory import Memory
 from fusion.core.text import same_words
@@ -23,6 +24,7 @@ class Dialogue:
     def __init__(self, call: str, instructions: str = "", history: Sequence[Line] = (), counts: Counts | None = None) -> None:
         self.call, self.instructions = call, instructions
         self.tools = ""  # what the model may use; see Generate
+        self.max_tokens = 0  # of an answer; 0 = as the server has it
         self.brief = False  # answers shall be short: the machine is overloaded
         self.memory = Memory(history)
         self.counts = counts or Counts()
@@ -79,8 +81,8 @@ class Dialogue:
         self.memory.user(text)
         return reply, commands
 
-    def respond(self, changes: Mapping[str, str], now: float) -> tuple[Reply, list[Command]]:
-        """An answer to what was said so far, without a new line of the user. `changes`: its own "instructions" and "tools"."""
+    def respond(self, changes: Mapping[str, Any], now: float) -> tuple[Reply, list[Command]]:
+        """An answer to what was said so far, without a new line of the user. `changes`: its own "instructions", "tools", "max_tokens"."""
         commands = [*self.abandon(), self._generate("", now, **changes)]
         assert self.reply is not None
         self.reply.committed, self.reply.decided_at = True, now
@@ -142,8 +144,11 @@ class Dialogue:
         self.reply = reply = Reply(self.ticket, "", now, committed=True, pieces={0: APOLOGY}, complete=True, excuse=True)
         return [Sentence(reply.ticket, 0, APOLOGY, last=True), Commit(reply.ticket), BotSaid(self.turn, 0, APOLOGY, True)]
 
-    def _generate(self, text: str, now: float, instructions: str | None = None, tools: str | None = None) -> Generate:
+    def _generate(
+        self, text: str, now: float, instructions: str | None = None, tools: str | None = None, max_tokens: int | None = None
+    ) -> Generate:
         self.revision += 1
         self.reply = Reply(self.ticket, text, now)
         told = self.instructions if instructions is None else instructions
-        return Generate(self.reply.ticket, self.memory.prompt(told, text), self.brief, self.tools if tools is None else tools)
+        usable, most = self.tools if tools is None else tools, self.max_tokens if max_tokens is None else max_tokens
+        return Generate(self.reply.ticket, self.memory.prompt(told, text), self.brief, usable, most)

@@ -9,6 +9,7 @@ tests and the replay of a recorded call are three users of this one object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fusion.core.conversation import Conversation, State
 from fusion.core.endpoint import RATE, STOP, TAIL, WINDOW, Endpoint, Event, ScoreDue, SpeechStarted, SpeechStopped, samples
@@ -90,8 +91,8 @@ class Floor:
     def interrupt(self, now: float) -> list[Command]:
         return self._after(self.conversation.interrupt(now), now)
 
-    def respond(self, changes: Mapping[str, str], now: float, id: str = "") -> list[Command]:
-        """Answer what was said so far. `changes`: other "instructions" and "tools", for this answer only; `id`: its name."""
+    def respond(self, changes: Mapping[str, Any], now: float, id: str = "") -> list[Command]:
+        """Answer what was said so far. `changes`: other "instructions", "tools", "max_tokens", for this answer only; `id`: its name."""
         self.ended_at = now
         return self._after(self.conversation.respond(changes, now, id), now)
 

@@ -71,6 +71,7 @@ class BotSaid:
     index: int
     text: str
     last: bool
+    cut: bool = False  # it was ended by its greatest length
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class Reply:
     played: dict[int, tuple[float, float]] = field(default_factory=dict)  # index -> (heard, total) seconds
     heard_s: float | None = None  # the client's own count, when it tells
     complete: bool = False
+    cut: bool = False
     excuse: bool = False  # an apology: shown and spoken, never remembered
     reused: bool = False  # it was a guess, and the guess was right
     played_out: bool = False
@@ -177,12 +179,13 @@ class Reply:
             self.first_token_at = self.asked_at + message.first_token_s
             self.first_clause_at = now
         self.pieces[message.index] = message.text
-        self.complete = message.last
+        self.complete, self.cut = message.last, message.cut
 
     def said(self) -> list[BotSaid | BotCalled]:
         """The pieces and the calls that are there, to be shown."""
         last = max(self.pieces, default=-1)
-        pieces = [BotSaid(self.ticket.turn, i, self.pieces[i], self.complete and i == last) for i in sorted(self.pieces)]
+        ends = {last: (self.complete, self.cut)}
+        pieces = [BotSaid(self.ticket.turn, i, self.pieces[i], *ends.get(i, (False, False))) for i in sorted(self.pieces)]
         return [*self.called(), *pieces]
 
     def called(self) -> list[BotSaid | BotCalled]:

@@ -341,6 +341,7 @@ class Realtime:
 
     async def _reply(self, found: dict[str, Any]) -> None:
         if self._mine(found) and self._response is not None:
+            self._response.cut = found.get("cut", False)
             await self._response.words(found["text"])
 
     async def _called(self, found: dict[str, Any]) -> None:

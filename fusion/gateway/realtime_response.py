@@ -26,6 +26,7 @@ class Response:
         self.item: dict[str, Any] | None = None  # the message
         self.text, self.sound_ms = "", 0.0
         self._written = self._sent = False  # all of its words, all of its sound
+        self.cut = False  # by its greatest length
         self.modality = modality
         self._send, self._session = send, session
         self._conversation, self._previous, self._metadata, self._keep = conversation, previous, metadata, keep
@@ -114,7 +115,7 @@ class Response:
             await self.sound(found)
         elif found["type"] == "reply":
             await self.words(found["text"])
-            self._written = found["last"]
+            self._written, self.cut = found["last"], found.get("cut", False)
         elif found["type"] == "call":
             await self.call(found["id"], found["name"], found["arguments"])
         elif found["type"] == "sound_sent" or found["type"] == "spoken" and found["last"]:
@@ -139,6 +140,8 @@ class Response:
         if self.over:
             return
         self.over = True
+        if status == "completed" and self.cut:
+            status, reason = "incomplete", "max_output_tokens"
         if self.item is not None:
             await self._close_item("completed" if status == "completed" else "incomplete", self.text if said is None else said)
         details = (

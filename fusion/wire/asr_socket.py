@@ -47,6 +47,7 @@ ROLES = ("system", "user", "assistant", "call", "result")
 UID_LENGTH, SAY_LENGTH, INSTRUCTIONS_LENGTH, NAME_LENGTH, HISTORY_LINES = 200, 4096, 8000, 200, 200
 SLOWEST, FASTEST = 0.5, 2.0
 LONGEST_SILENCE_S = 10.0
+MOST_TOKENS = 4096  # of an answer
 MOST_TOOLS, TOOLS_LENGTH, TOOL_CHOICES = 64, 32_000, ("auto", "none", "required")
 
 
@@ -85,6 +86,7 @@ class Handshake:
     tools: str = ""
     paced: bool = True
     temperature: float = 0.0
+    max_tokens: int = 0  # of an answer; 0 = as the server has it
 
 
 def parse_handshake(
@@ -160,6 +162,7 @@ def _manner(values: dict[str, Any]) -> dict[str, Any]:
         "answers": choice_field(values, "answers", "auto", ANSWERS),
         "interruptible": flag_field(values, "interruptible", True),
         "tools": _tools(values),
+        "max_tokens": count_field(values, "max_tokens", 0, 1, MOST_TOKENS),
     }
 
 
@@ -238,15 +241,17 @@ class Update:
     answers: str | None = None
     interruptible: bool | None = None
     tools: str | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class Respond:
-    """Answer what was said so far. None = as the call has it; both hold for this answer only. `id`: the client's name for it."""
+    """Answer what was said so far. None = as the call has it; all hold for this answer only. `id`: the client's name for it."""
 
     instructions: str | None = None
     tools: str | None = None
     id: str = ""
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -307,8 +312,8 @@ def _say(values: dict[str, Any], _: Container[str] | None) -> Say:
 
 def _update(values: dict[str, Any], languages: Container[str] | None) -> Update:
     fields = _manner(values)
-    for name in ("turn_detection", "answers", "interruptible", "tools"):
-        if name not in values or values[name] is None and name != "tools":
+    for name in ("turn_detection", "answers", "interruptible", "tools", "max_tokens"):
+        if name not in values or values[name] is None and name not in ("tools", "max_tokens"):
             fields[name] = None
     if "silence" in values and values["silence"] is None:
         fields["silence"] = -1.0
@@ -325,7 +330,9 @@ def _heard(values: dict[str, Any], _: Container[str] | None) -> HeardUpTo:
 
 def _respond(values: dict[str, Any], _: Container[str] | None) -> Respond:
     instructions = text_field(values, "instructions", "", INSTRUCTIONS_LENGTH) if "instructions" in values else None
-    return Respond(instructions, _tools(values) if "tools" in values else None, text_field(values, "id", "", NAME_LENGTH))
+    tools = _tools(values) if "tools" in values else None
+    most = count_field(values, "max_tokens", 0, 1, MOST_TOKENS) if "max_tokens" in values else None
+    return Respond(instructions, tools, text_field(values, "id", "", NAME_LENGTH), most)
 
 
 def _result(values: dict[str, Any], _: Container[str] | None) -> Result:

@@ -285,7 +285,13 @@ def _optional(value: Any, where: str) -> dict[str, Any] | None:
 def manner(session: Session) -> dict[str, Any]:
     """What a handshake and an update of 6006 share."""
     spoken = {"instructions": session.instructions, "voice": session.voice, "speed": max(0.5, session.speed)}
-    return {**spoken, **turn_control(session), **inner_tools(session.tools, session.tool_choice)}
+    longest = {"max_tokens": _inner_tokens(session.max_output_tokens)}
+    return {**spoken, **turn_control(session), **inner_tools(session.tools, session.tool_choice), **longest}
+
+
+def _inner_tokens(most: Any) -> int | None:
+    """None = as the server has it."""
+    return None if most == "inf" else int(most)
 
 
 def hearing(session: Session) -> dict[str, Any]:
@@ -317,5 +323,7 @@ def response_changes(asked: dict[str, Any], session: Session) -> tuple[dict[str,
     if asked.get("tools") is not None or asked.get("tool_choice") is not None:
         tools = tools_of(asked["tools"]) if asked.get("tools") is not None else session.tools
         changes |= inner_tools(tools, tool_choice_of(asked.get("tool_choice") or session.tool_choice))
+    if asked.get("max_output_tokens") is not None:
+        changes["max_tokens"] = _inner_tokens(most_tokens_of(asked["max_output_tokens"]))
     modality = modality_of(asked["output_modalities"]) if asked.get("output_modalities") is not None else session.modality
     return changes, modality
