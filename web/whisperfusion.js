@@ -80,6 +80,7 @@ export class Conversation {
     this.call = null;
     this.closeMicrophone();
     this.player?.clear();
+    this.hush.release();
     this.transcript.detach();
     this.show({ line: "closed", hearing: false, thinking: false, speaking: false, pressed: false });
   }
