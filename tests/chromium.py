@@ -130,8 +130,15 @@ async def type_line(page, text: str) -> None:
     await page.press("#line", "Enter")
 
 
+async def pitch(page) -> float:
+    """Hertz of the next loud sound."""
+    return await asyncio.wait_for(page.evaluate("until(() => loudness() > 0.2).then(pitch)"), PATIENCE_S)
+
+
 async def answering(page, call, turn: int, seconds: float, hertz: float = 440.0) -> None:
+    """An answer begins to be heard, as it shall sound."""
+    sounding = asyncio.create_task(pitch(page))  # it may be short
     await call.order("start", turn=turn)
     await call.sound(hertz, seconds)
     await state(page, "speaking")
-    await sounds(page, "> 0.1")
+    assert abs(await sounding - hertz) < 30

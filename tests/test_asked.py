@@ -150,6 +150,18 @@ def test_the_client_says_afterwards_how_much_was_heard():
     assert talk.c.heard_up_to(9, 1.0) == [] and talk.c.heard_up_to(1, -1.0) == []
 
 
+def test_a_client_may_tell_what_was_heard_before_the_voice_does():
+    """One that takes sound faster than it plays: the next turn must not find the question still open."""
+    talk = Talk()
+    (asked,) = of(talk.user("what time is it"), Generate)
+    talk.c.turn_ended(True, 1.0)
+    talk.c.sentence(Sentence(asked.ticket, 0, "It is late.", False), 1.1)
+    talk.c.sentence(Sentence(asked.ticket, 1, "Go to bed.", True), 1.1)
+    talk.c.heard_up_to(1, 100.0)
+    assert of(talk.c.interrupt(1.2), Interrupted)[0].heard == "It is late. Go to bed."
+    assert [line.role for line in talk.c.dialogue.memory.lines] == ["user", "assistant"]
+
+
 # --- who may interrupt ------------------------------------------------------------------------------------------
 
 

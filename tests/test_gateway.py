@@ -299,7 +299,7 @@ async def test_alone_it_knocks_on_the_two_sockets():
 
 
 async def test_every_file_of_the_page_has_its_type_and_the_policy():
-    types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+    types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html", ".ts": "text/plain"}
     async with serving(Settings(http_port=0), {}) as address, httpx.AsyncClient(base_url=address) as http:
         paths = {"/": ".html"} | {f"/static/{file.name}": file.suffix for file in page.WEB.iterdir()}
         for path, suffix in paths.items():

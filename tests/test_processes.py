@@ -69,6 +69,17 @@ async def test_speaking_over_the_answer_stops_it_and_memory_keeps_what_was_heard
         assert caller.reply(2) == "You said stop it please. That is 3 words."
 
 
+async def test_a_client_that_caught_up_is_a_microphone_again(scripted_server):
+    """After a lost connection it says again what was not heard, as fast as it can; its next words over an answer count."""
+    async with Caller(scripted_server) as caller:
+        await caller.speak(np.zeros(5 * 16_000, np.float32))
+        await caller.speak(np.zeros(24_000, np.float32), live=True)
+        await caller.send(type="say", text="forever")
+        await caller.until(lambda: len(caller.sound) > 10)
+        await caller.speak(spoken("stop it please"), live=True)
+        await caller.until(lambda: caller.of("interrupted"))
+
+
 async def test_a_cough_only_holds_the_answer(scripted_server):
     async with Caller(scripted_server) as caller:
         await caller.send(type="say", text="alpha " * 12)

@@ -50,17 +50,26 @@ function told(name, stage) {
   if (stage.voices?.length) settings.offer({ voices: stage.voices });
 }
 
+/** Browsers take the lock back whenever the page is not seen. */
 async function keepAwake(on) {
-  if (on === Boolean(awake) || !navigator.wakeLock) return;
-  awake = on ? navigator.wakeLock.request("screen").catch(() => null) : awake?.then((lock) => lock?.release()) && null;
+  if (on === Boolean(awake) || !navigator.wakeLock || document.hidden) return;
+  const lock = awake;
+  awake = on ? navigator.wakeLock.request("screen").catch(() => (awake = null)) : null;
+  if (!on) (await lock)?.release();
 }
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) awake = null;
+  else keepAwake(conversation.state !== "idle");
+});
 
 function settingsChanged(values, names) {
   dress(values);
   view.state(conversation.state, { holding: values.holding, pressed: conversation.now.pressed });
   view.sound(!values.muted);
   conversation.update(settings.options());
+  $("hold-to-talk").checked = values.holding;
   if (names.includes("interface")) view.stages();
+  inside.draw();
 }
 
 function dress({ theme, interface: language }) {
@@ -134,5 +143,5 @@ document.body.dataset.loaded = "true";
 performance.mark("interactive");
 
 function bound(view) {
-  return { notice: (text) => view.notice(text), askSecret: () => view.askSecret() };
+  return { notice: (text) => view.notice(text), askSecret: (again) => view.askSecret(again) };
 }

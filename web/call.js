@@ -8,6 +8,7 @@ const LONGEST_DELAY_MS = 15_000;
 const READY_TIMEOUT_MS = 10_000;
 const STALLED_BYTES = 320_000; // ten seconds of microphone that the network does not take
 const FRAME_S = 0.05; // of microphone
+const FRAME_BYTES = 1600;
 const KEPT_S = 30; // of speech, for a connection that is not there yet, or will take the place of this one
 const BEFORE_S = 1; // of sound that is kept while nobody speaks, and before speech was noticed
 const REFUSED = 1008; // close code: trying again would not help
@@ -26,7 +27,7 @@ function address(base, path, parameters) {
 
 export class Call {
   /**
-   * `base`: where the server's page is. `handshake()` gives the fields beside uid and format. `handlers`:
+   * `base`: where the server's page is. `token()` gives the secret, "" = none. `handshake()` gives the fields beside uid and format. `handlers`:
    *   state(name, seconds)  "connecting", "ready", "reconnecting" (seconds until the next attempt)
    *   event(message)        JSON of 6006        sound(message)  JSON or ArrayBuffer of 8888
    *   frame(pcm)            a frame of microphone that this connection is sent
@@ -49,10 +50,11 @@ export class Call {
     clearTimeout(this.timer);
     this.timer = null;
     const uid = freshName();
-    const secret = this.token ? { token: this.token } : {};
+    const token = this.token();
+    const secret = token ? { token } : {};
     const ears = new WebSocket(address(this.base, "transcription", secret));
     const mouth = new WebSocket(address(this.base, "audio", { uid, events: 1, format: "int16", ...secret }));
-    const line = { ears, mouth, greeted: false, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };
+    const line = { ears, mouth, greeted: false, burst: 0, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };
     this.line = line;
     this.handlers.state("connecting");
     mouth.binaryType = "arraybuffer";
@@ -83,9 +85,7 @@ export class Call {
   /** What is being said has to be said again if the connection dies before its words are settled. */
   remember({ type, final, text }) {
     if (type === "speech_started") this.speaking = true;
-    if (type !== "turn" && !(type === "caption" && final && text === "")) return;
-    this.speaking = false;
-    this.recent = [];
+    if (type === "turn" || (type === "caption" && final && text === "")) this.settle();
   }
 
   forget() {
@@ -98,31 +98,46 @@ export class Call {
     clearTimeout(line.timeout);
     this.ready = true;
     this.delay = FIRST_DELAY_MS;
+    this.line.burst = this.early.length * FRAME_BYTES; // said again at once; the network may take a while
     this.handlers.state("ready");
-    for (const frame of this.early.splice(0)) typeof frame === "string" ? this.pass(frame) : this.hearMicrophone(frame);
+    for (const frame of this.early.splice(0)) {
+      if (typeof frame !== "string") this.keep(frame);
+      this.pass(frame);
+    }
   }
 
   send(message) {
     if (this.ready) this.pass(JSON.stringify(message));
-    else if (message.type === "commit") this.early.push(JSON.stringify(message)); // belongs behind what was said
+    else if (["commit", "update"].includes(message.type)) this.early.push(JSON.stringify(message)); // belongs behind what was said
   }
 
   pass(frame) {
     // A socket that is closing tells so a moment before its close event; what is sent in between is lost.
-    if (this.line.ears.readyState === WebSocket.OPEN) this.line.ears.send(frame);
+    if (this.line?.ears.readyState === WebSocket.OPEN) this.line.ears.send(frame);
   }
 
   /** A frame of microphone. */
   hearMicrophone(frame) {
-    if (this.ready && this.line.ears.bufferedAmount > STALLED_BYTES) this.lost(this.line);
+    if (this.ready && this.line.ears.bufferedAmount > STALLED_BYTES + this.line.burst) this.lost(this.line);
     if (!this.ready) {
       this.early = [...this.early.slice(1 - KEPT_S / FRAME_S), frame];
       return;
     }
+    this.keep(frame);
+    this.pass(frame);
+  }
+
+  /** It is sent, and may have to be sent again. */
+  keep(frame) {
     this.recent.push(frame);
     this.forget();
     this.handlers.frame(frame);
-    this.pass(frame);
+  }
+
+  /** What was heard was nothing to keep. */
+  settle() {
+    this.speaking = false;
+    this.recent = [];
   }
 
   /** The machine slept, or the network is another one: nobody would tell us soon that the old sockets are dead. */
@@ -138,7 +153,7 @@ export class Call {
       return;
     }
     this.drop();
-    this.early = [...this.recent.splice(0), ...this.early].slice(-KEPT_S / FRAME_S);
+    this.early = [...this.recent.splice(0), ...this.early.filter((one) => typeof one !== "string" || one.includes("commit"))].slice(-KEPT_S / FRAME_S);
     this.speaking = false;
     const wait = this.delay * (0.75 + Math.random() / 2); // spread, so that a restarted server is not met by all at once
     this.delay = Math.min(this.delay * 2, LONGEST_DELAY_MS);

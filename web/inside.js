@@ -31,6 +31,7 @@ export class Inside {
     this.growing = null;
     conversation.on("event", (event) => this.take(event));
     conversation.on("played", (report) => this.sound(report));
+    conversation.on("state", (state) => ["idle", "connecting", "reconnecting"].includes(state) && this.endAll());
     $("inside-toggle").addEventListener("click", () => this.open($("inside").hidden));
     $("inside-close").addEventListener("click", () => {
       this.open(false);
@@ -99,6 +100,13 @@ export class Inside {
     const row = this.rows.findLast((one) => one.turn === turn && !one.done);
     if (row) row.done = true;
     this.draw();
+  }
+
+  /** Nobody will tell more of these turns. */
+  endAll() {
+    const open = this.rows.filter(({ done }) => !done);
+    for (const row of open) row.done = true;
+    if (open.length > 0) this.draw();
   }
 
   drop(row) {

@@ -41,6 +41,11 @@ export class Keeper {
     this.stopped = null;
   }
 
+  /** It was nothing. */
+  drop() {
+    this.began = this.stopped = null;
+  }
+
   stops(at) {
     this.stopped = at;
   }
@@ -48,7 +53,7 @@ export class Keeper {
   /** What was being said is a turn: its clip, if there is one. */
   settle() {
     const { began, stopped } = this;
-    this.began = this.stopped = null;
+    this.drop();
     if (began === null || this.frames.length === 0) return null;
     const all = joined(this.frames);
     const first = this.position - all.length;
@@ -60,6 +65,7 @@ export class Keeper {
   // --- the answer ---------------------------------------------------------------------------------------
 
   answers(turn) {
+    if (turn !== null) this.stop();
     this.turn = turn;
     this.chunks = [];
     this.startedAt = Date.now();
@@ -91,20 +97,26 @@ export class Keeper {
     return clip;
   }
 
-  /** Resolves when it was heard, or another one is played. */
+  stop() {
+    this.playing?.source.stop();
+    this.playing = null;
+  }
+
+  /** Resolves when it was heard, or stopped: by another one, by an answer, or by asking for the same again. */
   async play(context, clip, target) {
-    this.playing?.stop();
-    if (clip.pcm.length === 0) return;
+    const again = this.playing?.clip === clip;
+    this.stop();
+    if (again || clip.pcm.length === 0) return;
     const buffer = context.createBuffer(1, clip.pcm.length, clip.rate);
     buffer.copyToChannel(Float32Array.from(clip.pcm, (sample) => sample / 32768), 0);
     const source = new AudioBufferSourceNode(context, { buffer });
     source.connect(target);
-    this.playing = source;
+    const playing = (this.playing = { source, clip });
     await new Promise((resolve) => {
       source.onended = resolve;
       source.start();
     });
-    if (this.playing === source) this.playing = null;
+    if (this.playing === playing) this.playing = null;
   }
 }
 

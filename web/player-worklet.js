@@ -1,7 +1,7 @@
 // Runs on the audio thread: plays replies as they arrive and knows to the sample what has been played.
 //
 // Orders: start (a reply begins), audio (int16 at the server's rate), end, hold, resume, clear, and hush (on): silence that
-// this side decided on. Reports: { turn, seconds, playing, finished, gaps, ahead } while sound is coming out, and whenever it
+// this side decided on. Reports: { turn, seconds, playing, finished, cut, gaps, ahead } while sound is coming out, and whenever it
 // starts or stops. Stopping and starting slide over 5 ms; a hard edge would be a click.
 //
 // The network brings sound unevenly, so a little of it is kept ahead: 40 ms at first, more after each gap that a bit
@@ -78,7 +78,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
 
   clear() {
     this.cut();
-    this.stop();
+    this.stop(true);
   }
 
   // --- sound ------------------------------------------------------------------------------------------
@@ -103,7 +103,8 @@ class PlayerProcessor extends AudioWorkletProcessor {
     let written = 0;
     if (this.filled()) {
       while (written < output.length && this.queued > 0 && (!quiet || this.gain > 0)) {
-        this.gain = quiet ? Math.max(0, this.gain - this.ramp) : Math.min(1, this.gain + this.ramp);
+        const fades = quiet || (!this.ended && this.queued <= this.gain / this.ramp); // nothing follows: slide out with what is left
+        this.gain = fades ? Math.max(0, this.gain - this.ramp) : Math.min(1, this.gain + this.ramp);
         output[written] = this.next() * this.gain;
         written += 1;
       }
@@ -157,17 +158,17 @@ class PlayerProcessor extends AudioWorkletProcessor {
   }
 
   /** The reply is over, heard to its end or cut. */
-  stop() {
+  stop(cut = false) {
     if (this.turn === null) return;
     this.sounding = false;
-    this.report(true);
+    this.report(true, cut);
     this.begin(null);
   }
 
-  report(finished) {
+  report(finished, cut = false) {
     this.reported = this.played;
     const { turn, sounding: playing, gaps, aheadS: ahead } = this;
-    this.port.postMessage({ turn, seconds: this.played / sampleRate, playing, finished, gaps, ahead });
+    this.port.postMessage({ turn, seconds: this.played / sampleRate, playing, finished, cut, gaps, ahead });
   }
 }
 

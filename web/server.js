@@ -11,22 +11,44 @@ function tokenFromAddress() {
   const url = new URL(location.href);
   const token = url.searchParams.get("token");
   if (token) {
-    sessionStorage.setItem(KEY, token);
+    remember(token);
     url.searchParams.delete("token");
     history.replaceState(null, "", url);
   }
-  return sessionStorage.getItem(KEY) ?? "";
+  return token ?? remembered();
 }
 
-export const get = (path, token) => fetch(path, { cache: "no-store", headers: token ? { Authorization: `Bearer ${token}` } : {} });
+function remember(token) {
+  try {
+    sessionStorage.setItem(KEY, token);
+  } catch (error) {
+    console.warn("the secret is not kept:", error.message); // storage is off
+  }
+}
+
+function remembered() {
+  try {
+    return sessionStorage.getItem(KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** A header has room for ASCII only; a secret that was typed with a curly quote has to be refused by the server, not by `fetch`. */
+export function get(path, token) {
+  const headers = /^[\x21-\x7e]+$/.test(token) ? { Authorization: `Bearer ${token}` } : {};
+  const url = new URL(path, document.baseURI);
+  if (token && !headers.Authorization) url.searchParams.set("token", token);
+  return fetch(url, { cache: "no-store", headers });
+}
 
 /** Load `path` as soon as the server answers, asking for the secret as often as it does. Resolves with { token, answer }. */
 export async function admitted(view, path) {
   let token = tokenFromAddress();
   let answer = await reached(view, path, token);
   while (answer.status === 401) {
-    token = await view.askSecret();
-    sessionStorage.setItem(KEY, token);
+    token = await view.askSecret(token !== "");
+    remember(token);
     answer = await reached(view, path, token);
   }
   return { token, answer };
@@ -73,7 +95,7 @@ async function checked(token, view, tell) {
     return status;
   } catch (error) {
     console.warn("no /health:", error.message);
-    for (const name of ["asr", "llm", "tts"]) view.stage(name, { state: "down", note: "the server does not answer" });
+    for (const name of ["asr", "llm", "tts"]) view.stage(name, { state: "down", note: t("notice.no_server") });
     return "unreachable";
   }
 }

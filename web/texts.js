@@ -22,7 +22,7 @@ const en = {
   "after": "after you stopped:", "words": "words", "first_token": "first token", "first_sound": "first sound", "reused": "guessed ahead",
   "play.user": "Play what you said", "play.assistant": "Play the answer",
   "secret": "This server asks for a secret", "secret.how": "Whoever runs it can tell you. It is kept until you close this tab.",
-  "secret.name": "Secret", "continue": "Continue", "close": "Close",
+  "secret.wrong": "That was not it.", "secret.name": "Secret", "continue": "Continue", "close": "Close",
   "settings": "Settings", "settings.talk": "Conversation", "settings.sound": "Sound", "settings.page": "Page", "reset": "Set all back",
   "language": "You speak", "language.server": "As the server expects", "language.detect": "Any language: find out",
   "voice": "Voice", "voice.server": "The server's choice",
@@ -49,6 +49,7 @@ const en = {
   "notice.missing": "No microphone was found. Connect one, then start again. You can still type.",
   "notice.in_use": "Another program is using the microphone. Close it, then start again. You can still type.",
   "notice.unplugged": "The microphone was disconnected.", "notice.other_microphone": "That microphone was disconnected. Another one is used now.",
+  "notice.refused": "The server refused the connection. {n}", "notice.unusable": "The microphone cannot be used. You can still type.",
   "notice.no_server": "The server does not answer. Trying again…",
 };
 
@@ -71,7 +72,7 @@ const de = {
   "after": "nachdem du aufgehört hast:", "words": "Worte", "first_token": "erstes Token", "first_sound": "erster Ton", "reused": "vorausgedacht",
   "play.user": "Abspielen, was du gesagt hast", "play.assistant": "Antwort abspielen",
   "secret": "Dieser Server verlangt ein Geheimwort", "secret.how": "Wer ihn betreibt, kann es dir sagen. Es bleibt, bis du diesen Tab schließt.",
-  "secret.name": "Geheimwort", "continue": "Weiter", "close": "Schließen",
+  "secret.wrong": "Das war es nicht.", "secret.name": "Geheimwort", "continue": "Weiter", "close": "Schließen",
   "settings": "Einstellungen", "settings.talk": "Gespräch", "settings.sound": "Ton", "settings.page": "Seite", "reset": "Alles zurücksetzen",
   "language": "Du sprichst", "language.server": "Wie der Server es erwartet", "language.detect": "Irgendeine Sprache: herausfinden",
   "voice": "Stimme", "voice.server": "Wie der Server wählt",
@@ -98,6 +99,7 @@ const de = {
   "notice.missing": "Kein Mikrofon gefunden. Schließ eines an und beginn neu. Tippen kannst du trotzdem.",
   "notice.in_use": "Ein anderes Programm benutzt das Mikrofon. Schließ es und beginn neu. Tippen kannst du trotzdem.",
   "notice.unplugged": "Das Mikrofon wurde getrennt.", "notice.other_microphone": "Jenes Mikrofon wurde getrennt. Jetzt wird ein anderes benutzt.",
+  "notice.refused": "Der Server hat die Verbindung abgelehnt. {n}", "notice.unusable": "Das Mikrofon lässt sich nicht benutzen. Tippen kannst du trotzdem.",
   "notice.no_server": "Der Server antwortet nicht. Neuer Versuch…",
 };
 

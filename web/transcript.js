@@ -75,6 +75,11 @@ export class Transcript {
     if (entry) this.change(entry, { heard: heard.trim(), state: "final" });
   }
 
+  /** At the last word that was spoken, as far as this side knows. */
+  cutAt(entry) {
+    if (entry.heard === undefined) this.change(entry, { heard: entry.text.slice(0, entry.spoken).replace(/\S*$/, "").trim(), state: "final" });
+  }
+
   measure(event) {
     const entry = this.reply(event.turn) ?? this.question(event.turn);
     if (entry) this.change(entry, { latency: event });
@@ -111,10 +116,12 @@ export class Transcript {
 
   /**
    * A new connection counts its turns from the start: what is here belongs to no turn any more. An answer of which not all
-   * words came is thrown away: its question still `waits` for one.
+   * words came is thrown away: its question still `waits` for one. `over`: the person hung up, so nobody asks
+   * again, and of an answer that was being heard only so much counts as was heard.
    */
-  detach() {
+  detach(over = false) {
     this.dropOpen();
+    for (const entry of this.entries.filter(({ role, spoken }) => over && role === "assistant" && spoken !== undefined)) this.cutAt(entry);
     for (const entry of this.entries.filter(({ role, state }) => role === "assistant" && state === "partial")) this.drop(entry);
     for (const entry of this.entries.filter(({ turn }) => turn !== undefined)) this.change(entry, { state: "final", turn: undefined, spoken: undefined });
   }

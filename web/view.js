@@ -53,14 +53,14 @@ export class View {
   }
 
   fill(node, entry) {
-    const wasFinal = node.dataset.state === "final";
+    const told = ["final", "notice", "error"].includes(node.dataset.state);
     node.dataset.state = entry.state;
     if (entry.turn === undefined) delete node.dataset.turn;
     else node.dataset.turn = entry.turn;
     this.fillText(node.querySelector(".text"), entry);
     if (entry.clip && !node.querySelector(".play")) node.append(this.playButton(entry));
     if (entry.latency && !node.querySelector(".latency")) node.append(this.latency(entry.latency));
-    if (entry.state === "final" && !wasFinal) this.announce(`${t(`who.${entry.role}`)}: ${entry.heard ?? entry.text}`);
+    if (!told && ["final", "notice", "error"].includes(entry.state)) this.announce(`${t(`who.${entry.role}`)}: ${entry.heard ?? entry.text}`);
   }
 
   fillText(text, entry) {
@@ -188,9 +188,10 @@ export class View {
     $("sound").setAttribute("aria-pressed", String(on));
   }
 
-  /** Ask for the server's secret; resolves with what was typed. */
-  askSecret() {
+  /** Ask for the server's secret, perhaps once more; resolves with what was typed. */
+  askSecret(again) {
     const dialog = $("secret");
+    $("secret-wrong").textContent = again ? t("secret.wrong") : "";
     dialog.showModal();
     return new Promise((resolve) => {
       dialog.addEventListener("close", () => resolve($("secret-value").value.trim()), { once: true });

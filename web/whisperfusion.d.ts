@@ -78,8 +78,8 @@ export interface Events {
   notice: (code: NoticeCode, text: string, n?: number) => void;
   /** Every event of port 6006, as docs/wire.md has it. */
   event: (event: { type: string; [field: string]: unknown }) => void;
-  /** What was really played of an answer: seconds, gaps that the network made, and seconds that are kept ahead. */
-  played: (report: { turn: number; seconds: number; playing: boolean; finished: boolean; gaps: number; ahead: number }) => void;
+  /** What was really played of an answer: seconds, whether it was cut, gaps that the network made, and seconds that are kept ahead. */
+  played: (report: { turn: number; seconds: number; playing: boolean; finished: boolean; cut: boolean; gaps: number; ahead: number }) => void;
 }
 
 export class Conversation {
@@ -101,9 +101,12 @@ export class Conversation {
   interrupt(): void;
   press(): void;
   release(): void;
+  /** Holds from the next turn. null leaves `language`, `speed` and `eagerness` as they are until the next call. */
   update(changes: Options): void;
-  /** Plays what was kept of a line's sound. Resolves at its end. */
+  /** Plays what was kept of a line's sound, or stops it if it is being played. Resolves at its end. */
   play(entry: Entry): Promise<void>;
+  /** Ends everything: call, microphone, sound, listeners. */
+  close(): Promise<void>;
 }
 
 /** Sound that cannot be had; the message says what to do. */

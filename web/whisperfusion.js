@@ -19,7 +19,7 @@ const HOME = new URL("..", import.meta.url);
 const RATE = 24000; // samples per second of port 8888
 const TAIL_MS = 150; // the last syllable is still on its way through the microphone when the button is released
 const INTERRUPTED_MS = 1500; // for which that is shown
-const SLEPT_MS = 20_000; // without a tick of a clock that ticks every second: no throttled tab waits so long for one a second
+const SLEPT_MS = 90_000; // without a tick of a clock that ticks every second, or once a minute in a tab that nobody sees
 const LOG_LINES = 2000;
 const CHARACTERS_PER_S = 15; // of speech, until the voice has told its own pace
 const MANNER = ["instructions", "voice", "speed", "language", "eagerness"]; // what the server is told, at first and in an update
@@ -40,8 +40,7 @@ export class Conversation {
     this.hush = new Hush((on) => this.hushed(on), (over) => this.microphone && (this.microphone.alarm = over));
     this.call = this.player = this.microphone = this.opening = this.tail = null;
     this.pace = CHARACTERS_PER_S;
-    this.watchClock();
-    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.devicesChanged());
+    this.watch();
   }
 
   // --- for the page -------------------------------------------------------------------------------------
@@ -65,6 +64,7 @@ export class Conversation {
 
   /** Opens the microphone and the connection. Resolves with whether somebody is listened to now. */
   async start() {
+    this.keeper.stop();
     this.show({ pressed: true });
     if (!(await this.openMicrophone())) {
       this.show({ pressed: false });
@@ -81,12 +81,16 @@ export class Conversation {
     this.closeMicrophone();
     this.player?.clear();
     this.hush.release();
-    this.transcript.detach();
+    this.keeper.stop();
+    this.keeper.forget();
+    this.transcript.detach(true);
     this.show({ line: "closed", hearing: false, thinking: false, speaking: false, pressed: false });
   }
 
   /** A typed line. Needs no microphone; may be the first thing of a call. */
-  say(text) {
+  say(line) {
+    const text = line.trim();
+    if (text === "") return;
     this.openPlayer();
     this.transcript.say(text);
     if (this.call?.ready) this.call.send({ type: "say", text });
@@ -111,6 +115,7 @@ export class Conversation {
 
   release() {
     if (!this.now.pressed) return;
+    this.context?.resume(); // the first touch of a page is no permission for sound, its end is
     this.show({ pressed: false });
     this.tail = setTimeout(() => {
       this.tail = null;
@@ -132,16 +137,29 @@ export class Conversation {
     if (told.length > 0) this.call?.send({ type: "update", ...Object.fromEntries(told.map((name) => [name, this.options[name] ?? OWN[name]])) });
   }
 
-  /** Plays what is kept of an entry's sound (`keepSound`); nobody is listened to meanwhile. Resolves at its end. */
+  /**
+   * Plays what is kept of an entry's sound (`keepSound`), and stops it when it is asked for again. Nobody is listened to meanwhile; an
+   * answer that is being heard is stopped, and one that begins ends it. Resolves at its end.
+   */
   async play(entry) {
     const context = await this.openPlayer();
-    if (context && entry.clip) await this.keeper.play(context, entry.clip, this.player.volume);
+    if (!context || !entry.clip) return;
+    if (this.now.speaking) this.interrupt();
+    await this.keeper.play(context, entry.clip, context.destination);
+  }
+
+  /** Ends everything, for a page that goes on without it. */
+  async close() {
+    this.stop();
+    this.unwatch();
+    this.listeners.clear();
+    await this.context?.close();
   }
 
   // --- the call -----------------------------------------------------------------------------------------
 
   connect() {
-    this.call ??= new Call(this.url, this.options.token, () => this.handshake(), {
+    this.call ??= new Call(this.url, () => this.options.token, () => this.handshake(), {
       state: (line) => this.lineChanged(line),
       event: (event) => this.heardEvent(event),
       sound: (message) => this.heardSound(message),
@@ -205,6 +223,7 @@ export class Conversation {
       this.keeper.stops(at);
       this.show({ hearing: false });
     },
+    caption: ({ final, text }) => final && text === "" && this.keeper.drop(),
     heard_you: () => this.show({ hearing: false, thinking: true }),
     turn: ({ turn }) => {
       const clip = this.keeper.settle();
@@ -234,13 +253,20 @@ export class Conversation {
     } else {
       this.note(`sound ${message.type}`, message);
       if (message.type === "start") this.keeper.answers(message.turn);
-      if (message.type === "resume") this.transcript.dropOpen(); // a cough or an "mm-hmm", no turn
+      if (message.type === "resume") this.wasNothing();
     }
     this.player?.take(message);
     this.hush.told(message.type);
   }
 
-  played({ turn, seconds, playing, finished, gaps, ahead }) {
+  /** It was a cough or an "mm-hmm", no turn. */
+  wasNothing() {
+    this.transcript.dropOpen();
+    this.keeper.drop();
+    this.call.settle();
+  }
+
+  played({ turn, seconds, playing, finished, cut, gaps, ahead }) {
     if (this.now.speaking && !playing) this.note("silence", { turn, seconds });
     this.call?.send({ type: "heard", turn, seconds: Math.round(seconds * 1000) / 1000 });
     this.show({ speaking: !finished && (playing || this.now.speaking), thinking: this.now.thinking && !playing });
@@ -248,15 +274,15 @@ export class Conversation {
     const clip = finished && this.keeper.played(turn, seconds);
     const answer = this.transcript.reply(turn);
     if (!answer) return;
-    this.follow(answer, seconds, finished);
+    if (!this.options.muted) this.follow(answer, seconds, finished, cut);
     if (clip) this.transcript.attach(answer, { clip });
   }
 
   /** Which of the answer's words were spoken: counted by the voice's pace, for nobody tells when each of them begins. */
-  follow(answer, seconds, finished) {
-    const whole = finished && answer.heard === undefined && answer.state === "final";
+  follow(answer, seconds, finished, cut) {
+    const whole = finished && !cut && answer.state === "final";
     if (whole && seconds > 1) this.pace += (answer.text.length / seconds - this.pace) / 4;
-    this.transcript.attach(answer, { spoken: finished ? undefined : Math.round(seconds * this.pace) });
+    this.transcript.attach(answer, { spoken: finished && !cut ? undefined : Math.round(seconds * this.pace) });
   }
 
   hushed(on) {
@@ -285,11 +311,22 @@ export class Conversation {
     }
   }
 
-  async openMicrophone() {
+  /** Whoever asks while the browser is still asking waits for the same answer. */
+  openMicrophone() {
+    this.asking ??= this.askForMicrophone().finally(() => {
+      this.asking = null;
+      if (this.microphone && this.chosen !== this.options.input) this.reopenMicrophone(); // another was chosen meanwhile
+    });
+    return this.asking;
+  }
+
+  async askForMicrophone() {
     const context = await this.openPlayer();
     if (!context || this.microphone) return Boolean(this.microphone);
+    const { input, denoise } = this.options;
+    this.chosen = input;
     try {
-      this.microphone = await Microphone.open(context, { device: this.options.input, denoise: this.options.denoise }, {
+      this.microphone = await Microphone.open(context, { device: input, denoise }, {
         frame: (frame) => this.heardFrame(frame),
         voice: (speaking) => this.heardVoice(speaking),
         ended: () => this.unplugged(),
@@ -297,7 +334,8 @@ export class Conversation {
     } catch (error) {
       return Boolean(this.soundFailed(error));
     }
-    if (!this.now.pressed && this.options.mode !== "hold") this.closeMicrophone(); // stopped while the browser was asking
+    context.resume(); // where a touch alone does not start sound, the microphone does
+    if (!this.now.pressed && this.options.mode !== "hold") this.closeMicrophone(); // stopped meanwhile
     return true;
   }
 
@@ -321,6 +359,7 @@ export class Conversation {
   /** The device went. The system's own takes its place, if there is one. */
   async unplugged() {
     this.closeMicrophone();
+    if (!this.now.pressed && this.options.mode === "hold") return; // the next press opens another
     const goesOn = this.now.pressed && (await this.openMicrophone());
     if (goesOn) this.tell("notice", "other_microphone", "That microphone was disconnected. Another one is used now.");
     else {
@@ -379,10 +418,13 @@ export class Conversation {
   }
 
   /** Sockets do not notice that a machine slept, for minutes; a clock that stood still does. Phones also stop the sound of a page that is not seen. */
-  watchClock() {
-    document.addEventListener("visibilitychange", () => document.hidden || this.context?.resume());
+  watch() {
+    const seen = () => document.hidden || this.context?.resume();
+    const changed = () => this.devicesChanged();
+    document.addEventListener("visibilitychange", seen);
+    navigator.mediaDevices?.addEventListener?.("devicechange", changed);
     let ticked = Date.now();
-    setInterval(() => {
+    const clock = setInterval(() => {
       const now = Date.now();
       if (now - ticked > SLEPT_MS && !document.hidden) {
         this.note("woke", { after: now - ticked });
@@ -391,5 +433,10 @@ export class Conversation {
       }
       ticked = now;
     }, 1000);
+    this.unwatch = () => {
+      clearInterval(clock);
+      document.removeEventListener("visibilitychange", seen);
+      navigator.mediaDevices?.removeEventListener?.("devicechange", changed);
+    };
   }
 }

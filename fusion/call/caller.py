@@ -9,6 +9,7 @@ for each answer, so that a recording of several questions gets all of them answe
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,6 +30,7 @@ from fusion.wire import asr_socket as wire
 
 CAPTION_PATIENCE_S = 1.3  # silence that ends a segment when nobody waits for an answer: 0.6 s cost a point of word error rate
 FAST_S = 2.0  # a source this far ahead of real time is no microphone
+RECENT_S = 1.0  # in which that must be seen
 GAP_S = 0.5  # a microphone that sends nothing for so long is taken to be silent
 NOISE_PROBABILITY, NOISE_LOGPROB = 0.6, -1.0  # Whisper's own bounds for "no speech" and for words that are mere guesses
 POLITE_WINDOWS = 32  # about a second of audio, 3 ms of work: then the other callers
@@ -71,6 +73,8 @@ class Caller:
         self._hypothesis, self._span = Hypothesis(""), (0, 0)
         self._feeding = False
         self._received, self._first_at, self._last_at = 0, 0.0, 0.0
+        self._recent: deque[tuple[float, int]] = deque()  # when frames came, and their samples
+        self._burst = 0  # samples in them, when the last one came
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
 
@@ -109,6 +113,10 @@ class Caller:
         self._first_at = self._first_at or now
         self._last_at = now
         self._received += len(pcm)
+        self._recent.append((now, len(pcm)))
+        while self._recent[0][0] < now - RECENT_S:
+            self._recent.popleft()
+        self._burst = sum(count for _, count in self._recent)
         self._feeding = True
         for count, window in enumerate(self.ear.windows(pcm), 1):
             self._window(window)
@@ -283,8 +291,12 @@ class Caller:
         return self._ahead() and (self.floor.deciding or conversation.state in (State.BOT, State.DOUBT))
 
     def _ahead(self) -> bool:
-        """Is this a file rather than a microphone? People who are speaking now go before it."""
-        return self._received / RATE - (self._loop.time() - self._first_at) >= FAST_S
+        """Is this a file rather than a microphone? People who are speaking now go before it.
+
+        It has sent more than the time that went by, and still does: a client that said again what a lost connection did not hear is
+        ahead for good, but a microphone from then on.
+        """
+        return self._burst / RATE >= FAST_S and self._received / RATE - (self._loop.time() - self._first_at) >= FAST_S
 
     def _arm(self) -> None:
         """One timer: the conversation's next deadline, or the moment when a missing microphone counts as silence."""

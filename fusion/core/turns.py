@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fusion.core.endpoint import SpeechStarted, SpeechStopped
-from fusion.core.text import heard_text
+from fusion.core.text import CHARACTERS_PER_S, heard_text
 from fusion.messages import Called, Cancel, Commit, Generate, Hold, Prepare, Resume, Sentence, Ticket
 
 
@@ -206,6 +206,9 @@ class Reply:
             elif left is not None and index in self.played:
                 done = min(left, total)
                 left = max(0.0, left - total)
+            elif left is not None:  # the client was faster to tell than the voice, so its length is not known yet
+                done, total = left, 0.0
+                left = max(0.0, left - len(self.pieces[index]) / CHARACTERS_PER_S)
             shares.append((self.pieces[index], done, total))
         return heard_text(shares).strip()
 

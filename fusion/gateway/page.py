@@ -29,7 +29,7 @@ FILES = "/static"
 ASR_RATE, TTS_RATE = 16_000, 24_000  # samples per second on ports 6006 and 8888 (docs/wire.md)
 
 # A machine's own table may call a module text/plain, which browsers refuse to run.
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html", ".ts": "text/plain"}
 
 POLICY = "Content-Security-Policy"
 HEADERS = {

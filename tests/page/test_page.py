@@ -113,7 +113,6 @@ async def test_notices_and_errors_are_told(page, server):
 async def test_a_reply_is_played_and_its_position_reported(page, server):
     call = await talking(page, server)
     await answering(page, call, 1, 1.0)
-    assert abs(await page.evaluate("pitch()") - 440) < 30
     await call.order("end", turn=1)
     await state(page, "listening")
     await server.until(lambda: call.told("heard") and call.told("heard")[-1]["seconds"] > 0.9)
@@ -150,7 +149,6 @@ async def test_hold_silences_resume_goes_on_clear_ends(page, server):
     final = call.told("heard")[-1]
     assert final["turn"] == 1 and 0 < final["seconds"] < 29
     await answering(page, call, 2, 0.5, hertz=1000)
-    assert abs(await page.evaluate("pitch()") - 1000) < 30
 
 
 async def test_the_server_says_whether_speech_silences_the_answer(page, server):
@@ -312,9 +310,12 @@ async def test_the_secret_is_asked_for_and_sent(browser, server):
         context = await browser.new_context()
         page = await context.new_page()
         await page.goto(address)
-        for attempt in ("wrong", "sesame"):
+        for attempt in ("wrong", "“sesame”", "sesame"):
             await page.fill("#secret-value", attempt)
             await page.press("#secret-value", "Enter")
+            if attempt != "sesame":
+                await expect(page.locator("#secret-wrong")).not_to_be_empty()
+                await expect(page.locator("#secret-value")).to_be_visible()
         await page.wait_for_selector("body[data-loaded]")
         await type_line(page, "Hello")
         call = await server.call()

@@ -108,6 +108,61 @@ async def test_a_machine_that_slept_makes_its_connection_anew(browser, address, 
         await state(page, "listening")
 
 
+async def test_a_long_silence_of_the_network_takes_nothing_and_is_no_reason_to_give_up_again(page, server):
+    """12 s of speech go out at once on the new line, more than what a stalled network is told by."""
+    call = await talking(page, server)
+    await heard(call, server, 60)
+    await call.event("speech_started", at=2.6)
+    await server.stop()
+    await state(page, "reconnecting")
+    await page.evaluate("""
+        const { call } = whisperfusion;  // as if so much had been said meanwhile
+        for (let i = 0; i < 240; i += 1) call.hearMicrophone(new Int16Array(800).fill(i).buffer);
+        call.send({ type: "commit" });
+    """)
+    await server.start()
+    again = await server.call(len(server.calls))
+    await server.until(lambda: again.told("commit"))
+    await heard(again, server, 280)
+    values = [int.from_bytes(frame[:2], "little", signed=True) for frame in again.audio if frame == frame[:2] * 800]
+    assert [value for value in values if value][:239] == list(range(1, 240)) and len(server.calls) == 2
+    await state(page, "listening")
+
+
+async def test_hanging_up_keeps_what_was_heard_of_an_answer(page, server):
+    call = await talking(page, server)
+    await call.event("turn", turn=1, text="Count")
+    await call.event("reply", turn=1, index=0, text="One two three four five six seven eight nine ten eleven twelve.", last=False)
+    await answering(page, call, 1, 30.0)
+    await expect(bubble(page, "assistant").locator(".word.stable").nth(1)).to_be_visible()
+    await page.click("#talk")
+    await expect(bubble(page, "assistant").locator("s")).to_contain_text("twelve.")
+    await page.click("#talk")
+    again = await server.call(1)
+    assert again.handshake["history"][1]["text"].startswith("One") and "twelve" not in again.handshake["history"][1]["text"]
+
+
+async def test_two_clicks_open_one_microphone(browser, address, server):
+    slow = """
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        window.streams = [];
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+          await new Promise((resolve) => (window.allow = resolve));
+          streams.push(await ask(wanted));
+          return streams.at(-1);
+        };
+    """
+    async with opened(browser, address, [slow]) as page:
+        for _ in range(3):  # start, stop, start while the browser asks
+            await page.click("#talk")
+        await page.evaluate("until(() => window.allow).then(() => allow())")
+        call = await server.call()
+        await heard(call, server, 20)
+        assert await page.evaluate("streams.length") == 1 and len(server.calls) == 1
+        await page.click("#talk")
+        assert await page.evaluate("streams[0].getTracks().every(({ readyState }) => readyState === 'ended')")
+
+
 # --- devices --------------------------------------------------------------------------------------------
 
 DEVICES = """

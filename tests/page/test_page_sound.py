@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -9,7 +10,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from chromium import answering, bubble, opened, sounds, state, talking, type_line
+from chromium import answering, bubble, opened, pitch, sounds, state, talking, type_line
 from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -315,13 +316,45 @@ async def test_a_conversation_is_saved_as_text_json_subtitles_and_sound(page, se
 
 async def test_a_turn_can_be_heard_again_and_nobody_is_listened_to_meanwhile(page, server):
     call = await conversation(page, server)
+    sounding = asyncio.create_task(pitch(page))
+    sent = asyncio.create_task(page.evaluate("""(async () => {
+        await until(() => whisperfusion.keeper.playing);
+        const before = whisperfusion.keeper.position;
+        await until(() => !whisperfusion.keeper.playing);
+        return whisperfusion.keeper.position - before;
+    })()"""))
     await bubble(page, "assistant").locator(".play").click()
-    await sounds(page, "> 0.1")
-    assert abs(await page.evaluate("pitch()") - 440) < 30
+    assert abs(await sounding - 440) < 30
+    assert await sent < 4000  # samples, of 8000 in half a second: looking takes time, too
     count = len(call.audio)
-    await sounds(page, "=== 0")
-    assert len(call.audio) <= count + 1  # a frame that was on its way
     await server.until(lambda: len(call.audio) > count + 10)  # then again
+
+
+async def test_a_cough_is_no_part_of_the_next_turn(page, server):
+    call = await talking(page, server)
+    await server.until(lambda: len(call.audio) >= 10)
+    await call.event("speech_started", at=0.1)
+    await call.event("caption", text="", final=True, start=0.1, end=0.4)
+    await server.until(lambda: len(call.audio) >= 80)
+    await call.event("speech_started", at=3.0)
+    await call.event("speech_stopped", at=3.5)
+    await call.event("turn", turn=1, text="Hello")
+    await expect(bubble(page, "user").locator(".play")).to_be_visible()
+    assert await page.evaluate("whisperfusion.entries[0].clip.pcm.length / 16000") < 1.5
+
+
+async def test_an_answer_ends_what_is_played_again(page, server):
+    call = await conversation(page, server)
+    await page.evaluate("whisperfusion.entries[1].clip.pcm = new Int16Array(24000 * 30)")
+    await bubble(page, "assistant").locator(".play").click()
+    await page.evaluate("until(() => whisperfusion.keeper.playing)")
+    await answering(page, call, 2, 5.0)
+    assert await page.evaluate("whisperfusion.keeper.playing") is None
+    await bubble(page, "assistant").locator(".play").click()  # and the other way round
+    await server.until(lambda: call.told("interrupt"))
+    await page.evaluate("until(() => whisperfusion.keeper.playing)")
+    await bubble(page, "assistant").locator(".play").click()
+    await page.evaluate("until(() => !whisperfusion.keeper.playing)")
 
 
 async def test_no_sound_is_kept_if_nobody_wants_it(browser, address, server):
