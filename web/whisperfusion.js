@@ -7,16 +7,16 @@
 //
 // whisperfusion.d.ts has every option, event and method. From a page of another origin the server's CORS_ORIGINS must name it.
 
+import { AudioIO } from "./audio-io.js";
 import { Call } from "./call.js";
 import { Hush } from "./hush.js";
 import { Keeper } from "./keeper.js";
-import { Microphone, Player, SoundError, devices, openSound, sendTo } from "./sound.js";
+import { SoundError, devices } from "./sound.js";
 import { Transcript } from "./transcript.js";
 
 export { SoundError, devices };
 
 const HOME = new URL("..", import.meta.url);
-const RATE = 24000; // samples per second of port 8888
 const TAIL_MS = 150; // the last syllable is still on its way through the microphone when the button is released
 const INTERRUPTED_MS = 1500; // for which that is shown
 const SLEPT_MS = 90_000; // without a tick of a clock that ticks every second, or once a minute in a tab that nobody sees
@@ -38,7 +38,15 @@ export class Conversation {
       remove: (entry) => this.tell("remove", entry),
     });
     this.hush = new Hush((on) => this.hushed(on), (over) => this.microphone && (this.microphone.alarm = over));
-    this.call = this.player = this.microphone = this.opening = this.tail = null;
+    this.audio = new AudioIO(() => ({ ...this.options, listening: this.now.pressed, holding: this.options.mode === "hold" }), {
+      frame: (frame) => this.heardFrame(frame),
+      voice: (speaking) => this.heardVoice(speaking),
+      level: (level) => this.tell("level", level),
+      played: (report) => this.played(report),
+      trouble: (code, text) => this.tell("notice", code, text),
+      over: () => this.stop(),
+    });
+    this.call = this.tail = null;
     this.pace = CHARACTERS_PER_S;
     this.watch();
   }
@@ -66,7 +74,7 @@ export class Conversation {
   async start() {
     this.keeper.stop();
     this.show({ pressed: true });
-    if (!(await this.openMicrophone())) {
+    if (!(await this.audio.openMicrophone())) {
       this.show({ pressed: false });
       return false;
     }
@@ -78,7 +86,7 @@ export class Conversation {
   stop() {
     this.call?.close();
     this.call = null;
-    this.closeMicrophone();
+    this.audio.closeMicrophone();
     this.player?.clear();
     this.hush.release();
     this.keeper.stop();
@@ -91,7 +99,7 @@ export class Conversation {
   say(line) {
     const text = line.trim();
     if (text === "") return;
-    this.openPlayer();
+    this.audio.openPlayer();
     this.transcript.say(text);
     if (this.call?.ready) this.call.send({ type: "say", text });
     else this.connect();
@@ -128,10 +136,7 @@ export class Conversation {
     const before = this.options;
     this.options = { ...before, ...changes };
     const changed = (name) => name in changes && changes[name] !== before[name];
-    if (this.player) this.player.muted = this.options.muted;
-    if (this.microphone && changed("denoise")) this.microphone.denoise = this.options.denoise;
-    if (changed("output")) this.opening?.then((context) => sendTo(context, this.options.output));
-    if (changed("input") && this.microphone) this.reopenMicrophone();
+    this.audio.update(changed);
     if (changed("mode")) this.changeMode();
     const told = MANNER.filter(changed);
     if (told.length > 0) this.call?.send({ type: "update", ...Object.fromEntries(told.map((name) => [name, this.options[name] ?? OWN[name]])) });
@@ -142,7 +147,7 @@ export class Conversation {
    * answer that is being heard is stopped, and one that begins ends it. Resolves at its end.
    */
   async play(entry) {
-    const context = await this.openPlayer();
+    const context = await this.audio.openPlayer();
     if (!context || !entry.clip) return;
     if (this.now.speaking) this.interrupt();
     await this.keeper.play(context, entry.clip, context.destination);
@@ -153,7 +158,7 @@ export class Conversation {
     this.stop();
     this.unwatch();
     this.listeners.clear();
-    await this.context?.close();
+    await this.audio.close();
   }
 
   // --- the call -----------------------------------------------------------------------------------------
@@ -292,89 +297,16 @@ export class Conversation {
 
   // --- sound --------------------------------------------------------------------------------------------
 
-  /** The loudspeaker, made at the first gesture. Without it the page is silent but works. */
-  async openPlayer() {
-    this.opening ??= openSound();
-    try {
-      const context = await this.opening;
-      context.resume(); // a phone may have paused it
-      if (!this.player) {
-        this.player = new Player(context, RATE, (report) => this.played(report));
-        this.player.muted = this.options.muted;
-        this.context = context;
-        await sendTo(context, this.options.output);
-      }
-      return context;
-    } catch (error) {
-      this.opening = null;
-      return this.soundFailed(error);
-    }
+  get context() {
+    return this.audio.context;
   }
 
-  /** Whoever asks while the browser is still asking waits for the same answer. */
-  openMicrophone() {
-    this.asking ??= this.askForMicrophone().finally(() => {
-      this.asking = null;
-      if (this.microphone && this.chosen !== this.options.input) this.reopenMicrophone(); // another was chosen meanwhile
-    });
-    return this.asking;
+  get player() {
+    return this.audio.player;
   }
 
-  async askForMicrophone() {
-    const context = await this.openPlayer();
-    if (!context || this.microphone) return Boolean(this.microphone);
-    const { input, denoise } = this.options;
-    this.chosen = input;
-    try {
-      this.microphone = await Microphone.open(context, { device: input, denoise }, {
-        frame: (frame) => this.heardFrame(frame),
-        voice: (speaking) => this.heardVoice(speaking),
-        ended: () => this.unplugged(),
-      });
-    } catch (error) {
-      return Boolean(this.soundFailed(error));
-    }
-    context.resume(); // where a touch alone does not start sound, the microphone does
-    if (!this.now.pressed && this.options.mode !== "hold") this.closeMicrophone(); // stopped meanwhile
-    return true;
-  }
-
-  soundFailed(error) {
-    if (!(error instanceof SoundError)) throw error;
-    this.tell("notice", error.code, error.message);
-    return null;
-  }
-
-  closeMicrophone() {
-    this.microphone?.close();
-    this.microphone = null;
-    this.tell("level", 0);
-  }
-
-  async reopenMicrophone() {
-    this.closeMicrophone();
-    if (this.now.pressed && !(await this.openMicrophone())) this.stop();
-  }
-
-  /** The device went. The system's own takes its place, if there is one. */
-  async unplugged() {
-    this.closeMicrophone();
-    if (!this.now.pressed && this.options.mode === "hold") return; // the next press opens another
-    const goesOn = this.now.pressed && (await this.openMicrophone());
-    if (goesOn) this.tell("notice", "other_microphone", "That microphone was disconnected. Another one is used now.");
-    else {
-      this.stop();
-      this.tell("notice", "unplugged", "The microphone was disconnected.");
-    }
-  }
-
-  /** What was chosen and comes back is used again; a loudspeaker that went leaves the sound to the system's own. */
-  async devicesChanged() {
-    const { inputs, outputs } = await devices();
-    const there = (list, wanted) => wanted !== "" && list.some(({ id }) => id === wanted);
-    const { input, output } = this.options;
-    if (this.context) await sendTo(this.context, there(outputs, output) ? output : "");
-    if (this.microphone && there(inputs, input) && this.microphone.device !== input) await this.reopenMicrophone();
+  get microphone() {
+    return this.audio.microphone;
   }
 
   heardFrame({ pcm, level }) {
@@ -391,7 +323,7 @@ export class Conversation {
   changeMode() {
     clearTimeout(this.tail);
     this.tail = null;
-    this.closeMicrophone();
+    this.audio.closeMicrophone();
     this.call?.send({ type: "update", turn_detection: this.options.mode === "hold" ? "manual" : "auto" });
     this.show({ pressed: false, hearing: false });
   }
@@ -420,9 +352,7 @@ export class Conversation {
   /** Sockets do not notice that a machine slept, for minutes; a clock that stood still does. Phones also stop the sound of a page that is not seen. */
   watch() {
     const seen = () => document.hidden || this.context?.resume();
-    const changed = () => this.devicesChanged();
     document.addEventListener("visibilitychange", seen);
-    navigator.mediaDevices?.addEventListener?.("devicechange", changed);
     let ticked = Date.now();
     const clock = setInterval(() => {
       const now = Date.now();
@@ -436,7 +366,6 @@ export class Conversation {
     this.unwatch = () => {
       clearInterval(clock);
       document.removeEventListener("visibilitychange", seen);
-      navigator.mediaDevices?.removeEventListener?.("devicechange", changed);
     };
   }
 }

@@ -89,5 +89,6 @@ async def test_the_types_name_what_is_there():
     assert told == set(re.findall(r"^  (\w+): \(", events[: events.index("\n}")], re.M))
     options = types[types.index("export interface Options") :]
     declared = set(re.findall(r"^  (\w+)\?:", options[: options.index("\n}")], re.M))
-    used = set(re.findall(r"this\.options\.(\w+)", code)) | {"instructions", "voice", "speed", "language", "eagerness"}
+    defaults = set(re.findall(r"(\w+): ", code[code.index("this.options = {") : code.index("...options }")]))
+    used = defaults | set(re.findall(r"this\.options\.(\w+)", code)) | {"instructions", "voice", "speed", "language", "eagerness"}
     assert used == declared, used ^ declared
