@@ -12,6 +12,7 @@ from test_rest import heard, said, wav
 from websockets.asyncio.client import connect
 
 from fusion.engines.scripted import read_tones
+from fusion.gateway.assistant import Answer
 
 PATIENCE_S = 40.0
 
@@ -138,3 +139,37 @@ def test_a_wav_that_is_whole_has_its_sizes():
 
     with wave.open(io.BytesIO(wav_header(24_000, 480) + bytes(480))) as file:
         assert (file.getnframes(), file.getframerate()) == (240, 24_000)
+
+
+# --- two sockets, in any order --------------------------------------------------------------------------------------
+
+
+class Told:
+    """A call to which this happened."""
+
+    def __init__(self, *happened) -> None:
+        self.happened: asyncio.Queue = asyncio.Queue()
+        for one in happened:
+            self.happened.put_nowait(one)
+
+
+TURN = {"type": "turn", "turn": 2, "text": "alpha"}
+WORDS = {"type": "reply", "turn": 2, "index": 0, "text": "You said alpha.", "last": True}
+START, SENT = {"type": "sound_start", "turn": 2}, {"type": "sound_sent", "turn": 2}
+OLD = [{"type": "sound_start", "turn": 1}, b"old", {"type": "sound_sent", "turn": 1}]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        [TURN, WORDS, START, b"a", b"b", SENT],
+        [START, b"a", TURN, b"b", SENT, WORDS],
+        [START, b"a", b"b", SENT, TURN, WORDS],
+        [*OLD, START, b"a", b"b", TURN, WORDS, SENT],
+        [TURN, *OLD, START, b"a", WORDS, b"b", SENT],
+    ],
+)
+async def test_no_sound_is_lost_whatever_comes_first(order):
+    found = Answer(after=1)
+    sound = b"".join([part async for part in found.parts(Told(*order))])
+    assert sound == b"ab" and found.transcript == "alpha" and found.reply == "You said alpha."

@@ -93,39 +93,44 @@ class Answer:
     def __init__(self, after: int = 0) -> None:
         self.transcript = self.reply = ""
         self.turn = after  # what is older belongs to an answer that was interrupted
-        self._began = self._sounding = self._written = self._sent = False
+        self._began = self._written = False
+        self._sounding = self._sent = after  # the turn whose sound comes; the last of which all has come
 
     def took(self, event: dict[str, Any]) -> bool:
-        """Note an event; True: all is there. The last words and the last sound come over two sockets, in any order. Raises ApiError."""
+        """Note an event; True: all is there. Words and sound come over two sockets, in any order. Raises ApiError."""
         kind = event["type"]
         if kind == "turn" and event["turn"] > self.turn:
             self.transcript, self.turn, self._began = event["text"], event["turn"], True
         elif kind == "sound_start":
-            self._sounding = self._began and event["turn"] == self.turn
+            self._sounding = event["turn"]
+        elif kind == "sound_sent":
+            self._sent = event["turn"]
         elif "turn" in event and not (self._began and event["turn"] == self.turn):
             return False
         elif kind == "reply":
             self.reply = f"{self.reply} {event['text']}".strip()
             self._written = event["last"]
-        elif kind == "sound_sent":
-            self._sent = True
         elif kind == "caption" and event["final"] and not event["text"] or kind == "error" and event["code"] == "nothing_said":
             raise ApiError(400, NO_SPEECH, code="no_speech")
         elif kind == "error":
             raise ApiError(500, event["message"], code=event["code"])
         elif kind == "gone":
             raise ApiError(503, event["message"], code="server_down")
-        return self._written and self._sent
+        return self._began and self._written and self._sent == self.turn
 
     async def parts(self, call: InnerCall) -> AsyncIterator[bytes]:
         """s16 at 24 kHz. Raises ApiError."""
-        while True:
+        after, early, over = self.turn, [], False
+        while not over:
             found = await call.happened.get()
-            if isinstance(found, bytes):
-                if self._sounding:
-                    yield found
-            elif self.took(found):
-                return
+            if not isinstance(found, bytes):
+                over = self.took(found)
+            elif self._sounding > after:
+                early.append(found)
+            if self._began and self._sounding == self.turn:  # else it is not known yet whose sound it is
+                for part in early:
+                    yield part
+                early = []
 
 
 async def speak(call: InnerCall, pcm: Iterator[np.ndarray]) -> None:
