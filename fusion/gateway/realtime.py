@@ -343,6 +343,8 @@ class Realtime:
         if self._mine(found) and self._response is not None:
             self._response.cut = found.get("cut", False)
             await self._response.words(found["text"])
+            self._response.written = found["last"]
+            await self._perhaps_over()
 
     async def _called(self, found: dict[str, Any]) -> None:
         if self._mine(found) and self._response is not None:
@@ -353,7 +355,13 @@ class Realtime:
         return self._response is not None and self._response.turn == found["turn"]
 
     async def _ended(self, found: dict[str, Any]) -> None:
-        if found.get("last", True) and self._mine(found):
+        if found.get("last", True) and self._mine(found) and self._response is not None:
+            self._response.sent = True
+            await self._perhaps_over()
+
+    async def _perhaps_over(self) -> None:
+        """All of its words and all of its sound: two sockets, in any order."""
+        if self._response is not None and self._response.written and self._response.sent:
             await self._end_response()
 
     async def _heard(self, found: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ class Response:
         self.over = False
         self.item: dict[str, Any] | None = None  # the message
         self.text, self.sound_ms = "", 0.0
-        self._written = self._sent = False  # all of its words, all of its sound
+        self.written = self.sent = False  # all of its words, all of its sound
         self.cut = False  # by its greatest length
         self.modality = modality
         self._send, self._session = send, session
@@ -115,15 +115,15 @@ class Response:
             await self.sound(found)
         elif found["type"] == "reply":
             await self.words(found["text"])
-            self._written, self.cut = found["last"], found.get("cut", False)
+            self.written, self.cut = found["last"], found.get("cut", False)
         elif found["type"] == "call":
             await self.call(found["id"], found["name"], found["arguments"])
         elif found["type"] == "sound_sent" or found["type"] == "spoken" and found["last"]:
-            self._sent = True
+            self.sent = True
         elif found["type"] in ("error", "gone"):
             failure = {"type": "server_error", "code": str(found.get("code") or "server_error"), "message": str(found["message"])}
             await self.end(lines, "failed", error=failure)
-        if self._written and self._sent:  # two sockets, in any order
+        if self.written and self.sent:  # two sockets, in any order
             await self.end(lines)
 
     # --- its end ------------------------------------------------------------------------------------------
