@@ -92,7 +92,8 @@ class World:
     def _window(self) -> None:
         self.act(self.floor.window(self.room.probability(self.now - WINDOW / RATE / 2), self.now))
         echoing = self.room.echo_s is not None and self.conversation.state is not State.IDLE
-        self._listening = echoing or bool(self.reactions) or not self.room.quiet_after(self.now - MICROPHONE_S)
+        rustling = self.floor.endpoint.speaking  # the detector takes a noise for speech: its end must be heard
+        self._listening = echoing or rustling or bool(self.reactions) or not self.room.quiet_after(self.now - MICROPHONE_S)
         if self._listening:
             self.at((self.floor.position + WINDOW) / RATE, self._window)
 
