@@ -1,7 +1,8 @@
-"""Translates: the web page and everything else that is spoken over HTTP, on port 8000.
+"""The gateway: public protocols over HTTP and WebSocket, and the web page, on port 8000.
 
-It owns no model and no conversation; inwards it is a client of the sockets on 6006 and 8888. main.py
-runs it as a process of its own (`run`). `python gateway.py` runs it alone, also on another host.
+It owns no model and no conversation: it translates each protocol, and is a client of the sockets on
+6006 and 8888. main.py runs it as a process of its own (`run`). `python gateway.py` runs it alone,
+also on another host.
 """
 
 from __future__ import annotations
@@ -9,154 +10,306 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fusion import process
-from fusion.messages import Metrics, Notice, Ready, Stage, TurnLost
-from fusion.settings import Settings, SettingsError, add_flags, check_doors, from_command_line
+from whisperfusion import __version__
+from whisperfusion.errors import SettingsError
+from whisperfusion.messages import Metrics, Notice, Ready, Stage, TurnLost
+from whisperfusion.runtime import event_loop as loop
+from whisperfusion.runtime import process
+from whisperfusion.runtime.listener import Listener, listen_on, max_connections, url_host
+from whisperfusion.runtime.peers import Network
+from whisperfusion.runtime.redaction import keep_keys_out_of_logs
+from whisperfusion.settings import Settings, add_flags, check_access, from_command_line
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
-    from fusion.gateway.dashboard import Events
+    from whisperfusion.gateway.access.tls import Https
+    from whisperfusion.gateway.decoding.pool import DecoderPool
+    from whisperfusion.gateway.operations.dashboard import EventLog
+    from whisperfusion.gateway.realtime.client_secrets import ClientSecrets
 
 NAME = "gateway"
+# file descriptors: its own, and one for each of the two upstream sockets
+CONNECTION_COSTS = 3
 STOP_TIMEOUT_S = 0.6
 
 log = logging.getLogger(NAME)
 
 
 def build_app(
-    settings: Settings, stages: Mapping[str, Stage] | None, counted: Mapping[str, Metrics], events: Events | None = None
+    settings: Settings,
+    stages: Mapping[str, Stage] | None,
+    by_process: Mapping[str, Metrics],
+    events: EventLog | None = None,
+    https: Https | None = None,
 ) -> FastAPI:
-    """The web application. `stages`, `counted` and `events` are where main's news go; no `stages` = knock on the sockets instead."""
+    """The web application.
+
+    `stages`, `by_process` and `events` hold what main sends; without `stages` the sockets are
+    probed instead. `https`: where HTTPS is on, the authority that phones install, and pairing.
+    """
     from fastapi import FastAPI
-    from fastapi.middleware.cors import CORSMiddleware
 
-    from fusion.gateway import assistant, bazarr, dashboard, docs, errors, forms, health, metrics, page, proxy, realtime_routes, rest
-    from fusion.gateway.doors import Doors
-    from fusion.gateway.inner import Inner
+    from whisperfusion.gateway import errors, page
+    from whisperfusion.gateway.decoding.pool import DecoderPool
+    from whisperfusion.gateway.realtime.client_secrets import ClientSecrets
 
-    app = FastAPI(title="WhisperFusion", docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
-    host = upstream_host(settings)
-    look = health.knocking(settings, host) if stages is None else health.told(stages)
-    inner, guests = Inner(settings, host), realtime_routes.Guests()
-    app.state.inner, app.state.look = inner, look
-    for routes in (
-        health.router(look), metrics.router(look, counted), page.router(settings, look), proxy.router(settings, host), docs.router(),
-        rest.router(settings, inner, look), bazarr.router(settings, inner, look), assistant.router(settings, inner, host),
-        realtime_routes.router(settings, inner, look, guests), dashboard.router(look, events),
-    ):
-        app.include_router(routes)
+    decoders = DecoderPool()
+    app = FastAPI(
+        title="WhisperFusion",
+        version=__version__,
+        # FastAPI's own documentation pages load scripts from other servers
+        docs_url=None,
+        redoc_url=None,
+        lifespan=decoders.running,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
+    )
+    _add_state(app, settings, stages)
+    client_secrets = ClientSecrets(f"{settings.api_prefix}/realtime")
+    _add_protocols(app, settings, decoders, client_secrets)
+    _add_operations(app, settings, by_process, events, https)
     page.add_page(app)
     errors.add(app)
-
-    def guest(path: str, key: str) -> bool:
-        return path == f"{settings.api_prefix}/realtime" and guests.session(key) is not None
-
-    app.add_middleware(Doors, settings=settings, is_open=page.is_open, guest=guest, largest=lambda path: forms.largest(settings, path))
-    if settings.origins:  # added last = outermost: a browser's question about CORS carries no secret
-        app.add_middleware(CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["*"], allow_headers=["*"])
+    _add_middleware(app, settings, client_secrets)
     return app
 
 
+def _add_state(app: FastAPI, settings: Settings, stages: Mapping[str, Stage] | None) -> None:
+    """What the routes share: health of the stages, the upstream sockets, limits."""
+    from whisperfusion.agents import Agents
+    from whisperfusion.gateway.operations import health
+    from whisperfusion.gateway.upstream import Upstream
+    from whisperfusion.runtime.rate_limits import Limits
+
+    host = upstream_host(settings)
+    if stages is None:
+        app.state.snapshot = health.by_probing(settings, host)
+    else:
+        app.state.snapshot = health.from_supervisor(stages)
+    app.state.upstream = Upstream(settings, host)
+    app.state.limits = Limits(settings.rate_limit, settings.calls_limit)
+    app.state.agents = Agents(settings.agents)
+
+
+def _add_protocols(
+    app: FastAPI, settings: Settings, decoders: DecoderPool, client_secrets: ClientSecrets
+) -> None:
+    """One router for each public protocol."""
+    from whisperfusion.gateway import bazarr, proxy, sessions
+    from whisperfusion.gateway.assistant import routes as assistant
+    from whisperfusion.gateway.realtime import routes as realtime
+    from whisperfusion.gateway.realtime.agents import SessionAgents
+    from whisperfusion.gateway.rest import routes as rest
+    from whisperfusion.runtime.devices import Devices
+
+    upstream, snapshot, host = app.state.upstream, app.state.snapshot, upstream_host(settings)
+    agents = app.state.agents
+    session_agents = SessionAgents(settings, agents, Devices(settings.https_dir))
+    app.include_router(proxy.router(settings, host))
+    app.include_router(rest.router(settings, upstream, decoders, snapshot, agents))
+    app.include_router(bazarr.router(settings, upstream, decoders, snapshot))
+    app.include_router(assistant.router(settings, upstream, decoders, host))
+    app.include_router(
+        realtime.router(settings, upstream, session_agents, snapshot, client_secrets)
+    )
+    app.include_router(sessions.router(settings))
+
+
+def _add_operations(
+    app: FastAPI,
+    settings: Settings,
+    by_process: Mapping[str, Metrics],
+    events: EventLog | None,
+    https: Https | None,
+) -> None:
+    """Health, metrics, dashboard, the page's data, documentation and HTTPS."""
+    from whisperfusion.gateway import docs, page
+    from whisperfusion.gateway.access import install, pairing
+    from whisperfusion.gateway.operations import dashboard, health, metrics, tools, traces
+
+    snapshot = app.state.snapshot
+    app.include_router(health.router(snapshot))
+    app.include_router(metrics.router(snapshot, by_process))
+    app.include_router(page.router(settings, app.state.agents, snapshot))
+    app.include_router(docs.router())
+    app.include_router(dashboard.router(snapshot, events))
+    app.include_router(traces.router(settings))
+    app.include_router(tools.router(settings, by_process))
+    app.include_router(install.router(https.authority if https else None))
+    app.include_router(pairing.router(settings, https.pairing if https else None))
+
+
+def _add_middleware(app: FastAPI, settings: Settings, client_secrets: ClientSecrets) -> None:
+    """The middleware that is added last is the outermost."""
+    from fastapi.middleware.cors import CORSMiddleware
+
+    from whisperfusion.gateway import forms, page
+    from whisperfusion.gateway.access.middleware import AccessMiddleware
+    from whisperfusion.gateway.access.root_path import RootPathMiddleware
+    from whisperfusion.gateway.access.tls import PlainHttpMiddleware
+    from whisperfusion.gateway.request_ids import RequestIdMiddleware
+
+    app.add_middleware(
+        AccessMiddleware,
+        settings=settings,
+        is_public=page.is_public,
+        client_secrets=client_secrets,
+        largest=lambda path: forms.largest(settings, path),
+        limits=app.state.limits,
+    )
+    if settings.origins:  # outside of access control: a preflight request carries no key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID"],
+        )
+    if settings.secure:
+        app.add_middleware(PlainHttpMiddleware, root=settings.root_path)
+    if settings.root_path:
+        app.add_middleware(RootPathMiddleware, root=settings.root_path)
+    app.add_middleware(RequestIdMiddleware)
+
+
 def upstream_host(settings: Settings) -> str:
-    """Where 6006 and 8888 are, ready for a URL."""
+    """The host of 6006 and 8888, as it is written in a URL."""
     here = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
     host = settings.upstream_host or here.get(settings.host, settings.host)
-    return f"[{host}]" if ":" in host else host
+    return url_host(host)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound and listening socket; port 0 = any free one. Raises `SettingsError` if it cannot be had."""
-    try:
-        if host == "::" and socket.has_dualstack_ipv6():
-            listener = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
-        else:
-            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # asyncio sets this on its own sockets only; without it every answer in two writes waits 40 ms for an acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # below 0: the name was not found
-        raise SettingsError(f"cannot listen on {host}:{port} ({reason}); choose another HOST or HTTP_PORT") from error
+def listen(host: str, port: int, proxies: Sequence[Network] = ()) -> Listener:
+    """A bound and listening socket; port 0 = any free one.
+
+    Raises `SettingsError` if it cannot be bound.
+    """
+    return listen_on(host, port, "HTTP_PORT", max_connections(CONNECTION_COSTS), proxies)
 
 
 def run(settings: Settings, inbox: Any, outbox: Any) -> None:
-    """The process that main.py starts: news about stages come in, `Ready` and a `Beat` every second go out.
+    """The process that main.py starts: messages about stages come in; `Ready` and a `Heartbeat`
+    every second go out.
 
     Stops within a second on SIGTERM or on None in the inbox.
     """
-    asyncio.run(_run(settings, inbox, outbox))
+    loop.run(_run(settings, inbox, outbox))
 
 
 async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
-    from fusion.gateway.dashboard import Events
+    from whisperfusion.gateway.operations.dashboard import EventLog
 
     started = time.monotonic()
     stages: dict[str, Stage] = {}
-    counted: dict[str, Metrics] = {}
-    events = Events()
-    loop = asyncio.get_running_loop()
+    by_process: dict[str, Metrics] = {}
+    events = EventLog()
     stopping = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
 
-    def take(news: Stage | Metrics | Notice | TurnLost) -> None:
-        if isinstance(news, Metrics):
-            counted[news.name] = news
+    def receive(message: Stage | Metrics | Notice | TurnLost) -> None:
+        if isinstance(message, Metrics):
+            by_process[message.name] = message
             return
-        if isinstance(news, Stage):
-            if stages.get(news.name) == news:
+        if isinstance(message, Stage):
+            if stages.get(message.name) == message:
                 return
-            stages[news.name] = news
-            if news.state == "down":
-                counted.pop(news.name, None)
-        events.tell(news)
-
-    def tell(news: Stage | Metrics | Notice | TurnLost) -> None:
-        loop.call_soon_threadsafe(take, news)
-
-    def read() -> None:
-        with suppress(RuntimeError):  # the loop is closed: SIGTERM came before the last news
-            process.read_inbox(inbox, tell)
-            loop.call_soon_threadsafe(stopping.set)
+            stages[message.name] = message
+            if message.state == "down":
+                by_process.pop(message.name, None)
+        events.publish(message)
 
     def ready(address: str) -> None:
         outbox.put(Ready(NAME, "fastapi", "", address, time.monotonic() - started))
 
-    threading.Thread(target=read, name="inbox", daemon=True).start()
-    beats = asyncio.create_task(process.beat(NAME, outbox, lambda: None, stopping))
+    process.start_inbox_thread(inbox, receive, stopping)
+    server = Server(settings, stages, by_process, events)
+    heartbeats = asyncio.create_task(
+        process.send_heartbeats(NAME, outbox, lambda: None, stopping, server.served)
+    )
     try:
-        await serve(settings, stages, stopping, ready, counted, events)
+        await server.run(stopping, ready)
     finally:
-        beats.cancel()
+        heartbeats.cancel()
 
 
-async def serve(
-    settings: Settings, stages: Mapping[str, Stage] | None, stopping: asyncio.Event, ready: Callable[[str], None],
-    counted: Mapping[str, Metrics] | None = None, events: Events | None = None,
-) -> None:
-    """Listen, call `ready` with the address, and serve until `stopping` is set."""
+class Server:
+    """The HTTP server on its port, with HTTPS and the Wyoming server where they are on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stages: Mapping[str, Stage] | None,
+        by_process: Mapping[str, Metrics] | None = None,
+        events: EventLog | None = None,
+    ) -> None:
+        self._settings, self._stages = settings, stages
+        self._by_process = {} if by_process is None else by_process
+        self._events = events
+        self._http: uvicorn.Server | None = None
+
+    def served(self) -> int:
+        """Requests since the start."""
+        return self._http.server_state.total_requests if self._http is not None else 0
+
+    async def run(self, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """Listen, call `ready` with the address, and serve until `stopping` is set."""
+        from whisperfusion.gateway.access.tls import Https
+        from whisperfusion.gateway.wyoming.server import Server as Wyoming
+
+        settings = self._settings
+        listener = listen(settings.host, settings.http_port, settings.proxies)
+        host, port = listener.getsockname()[:2]
+        https = Https(settings, port) if settings.secure else None
+        app = build_app(settings, self._stages, self._by_process, self._events, https)
+        self._http = http = _http_server(app, listener)
+        # Server.serve() would take over the signals, which belong to this process; startup,
+        # main_loop and shutdown are its three steps.
+        await http.startup(sockets=[] if https else [listener])
+        if https is not None:
+            https.start(listener, _protocol_factory(http), self._stages)
+        serving = asyncio.create_task(http.main_loop())
+        wyoming = None
+        if settings.wyoming_port:
+            wyoming = Wyoming(settings, app.state.upstream, app.state.snapshot, app.state.limits)
+            await wyoming.start()
+        ready(f"{'https' if https else 'http'}://{url_host(host)}:{port}")
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+        http.should_exit = True
+        if self._events is not None:
+            self._events.close()
+        for other in (wyoming, https):
+            if other is not None:
+                await other.close()
+        await serving
+        try:
+            await asyncio.wait_for(http.shutdown(sockets=[listener]), STOP_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            log.info("some connections did not close in time and were aborted")
+
+
+def _http_server(app: FastAPI, listener: Listener) -> uvicorn.Server:
     import uvicorn
 
-    from fusion.gateway.proxy import LARGEST_MESSAGE
-    from fusion.gateway.wyoming import Server as Wyoming
+    from whisperfusion.gateway.access import admission
+    from whisperfusion.gateway.proxy import LARGEST_MESSAGE
 
-    listener = listen(settings.host, settings.http_port)
-    host, port = listener.getsockname()[:2]
-    app = build_app(settings, stages, {} if counted is None else counted, events)
     config = uvicorn.Config(
-        app,
+        admission.CapacityMiddleware(app, listener),
+        http=admission.http_protocol_for(listener),
+        ws=admission.WebSocketProtocol,
+        # uvicorn trusts every program of this machine; the access middleware TRUSTED_PROXIES
+        proxy_headers=False,
         log_config=None,
-        log_level="warning",  # below it every line holds the query string, and that may hold the secret
+        # below it every line has the query string, which may contain a key
+        log_level="warning",
         access_log=False,
         server_header=False,
         ws_max_size=LARGEST_MESSAGE,
@@ -165,46 +318,38 @@ async def serve(
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
-    # Server.serve() would take over the signals, which belong to this process; these are its three steps.
-    await server.startup(sockets=[listener])
-    loop = asyncio.create_task(server.main_loop())
-    others = Wyoming(settings, app.state.inner, app.state.look) if settings.wyoming_port else None
-    if others is not None:
-        try:
-            await others.start()
-        except OSError as error:
-            where = f"{settings.host}:{settings.wyoming_port}"
-            raise SettingsError(f"cannot listen on {where} ({error.strerror}); choose another WYOMING_PORT") from error
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    await asyncio.wait((loop, asyncio.create_task(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    if events is not None:
-        events.end()
-    if others is not None:
-        await others.close()
-    await loop
-    try:
-        await asyncio.wait_for(server.shutdown(sockets=[listener]), STOP_TIMEOUT_S)
-    except asyncio.TimeoutError:
-        log.info("some connections did not close in time and were cut")
+    return server
+
+
+def _protocol_factory(http: uvicorn.Server) -> Callable[[], asyncio.Protocol]:
+    """Makes uvicorn's protocol for a connection that another listener accepted."""
+    protocol: Any = http.config.http_protocol_class
+    return lambda: protocol(http.config, http.server_state, http.lifespan.state)
 
 
 async def _run_alone(settings: Settings) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    await serve(settings, None, stopping, lambda address: log.info("the page is at %s", address))
+    loop.STALL_MONITOR.start()
+    server = Server(settings, None)
+    await server.run(stopping, lambda address: log.info("the page is at %s", address))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python gateway.py`: the gateway without the other processes, for the sockets at --upstream-host."""
-    parser = argparse.ArgumentParser(prog="gateway.py", description="The page and the HTTP side of WhisperFusion, alone.")
+    """`python gateway.py`: the gateway without the other processes, for the sockets at
+    --upstream-host.
+    """
+    parser = argparse.ArgumentParser(
+        prog="gateway.py", description="The page and the HTTP side of WhisperFusion, alone."
+    )
     add_flags(parser)
     try:
         settings, _ = from_command_line(arguments, parser)
-        process.set_up_logging(settings.log_level)
-        check_doors(settings)
-        asyncio.run(_run_alone(settings))
+        process.set_up_logging(settings.log_level, settings.log_format, NAME)
+        keep_keys_out_of_logs(settings)
+        check_access(settings)
+        loop.run(_run_alone(settings))
     except SettingsError as error:
         print(f"gateway.py: {error}", file=sys.stderr)
         return 2

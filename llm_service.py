@@ -1,255 +1,247 @@
-"""Thinks: lines of dialogue in, sentences out. Keeps nothing between jobs but the engine's own cache.
+"""The language model process: chat history in, sentences out.
 
-A `Generate` is a job; a newer ticket of the same call makes it stale, and its generator is closed at the
-next piece. What was written for nothing is counted. If the chosen server cannot be reached, at the start
-or in a turn, the embedded model answers instead, and everybody is told.
+Keeps nothing between jobs but the engine's own cache.
+
+A `Generate` is a job; a newer ticket of the same call makes it stale, and its generator is closed
+at the next piece. Calls of the server's own tools are run within the job
+(generation/tool_loop.py). What was written for nothing is counted. The engine is a chain of
+language models (engines/chain/llm.py): where one fails, at the start or in a turn, the next one
+answers instead, and every caller gets a notice.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from fusion import models, process, trt_engines
-from fusion.core.text import Clauses
-from fusion.engines import LLM, EngineError, ToolCall, load
-from fusion.engines.chat import spoken
-from fusion.messages import Beat, Called, Cancel, Failed, Generate, Hangup, Metrics, Notice, Prepare, Ready, Sentence, Stage, Ticket
-from fusion.settings import Settings, engine_options
-from fusion.worker import Worker, queues
+from whisperfusion import json_log
+from whisperfusion.errors import EngineError, first_line
+from whisperfusion.generation.answer import Answer
+from whisperfusion.generation.answer_cache import AnswerCache, known_instructions
+from whisperfusion.generation.instructions import with_clock, with_language, with_limits
+from whisperfusion.generation.language_model import LanguageModel
+from whisperfusion.generation.server_tools import ServerTools
+from whisperfusion.generation.summaries import Summaries, beside
+from whisperfusion.generation.waste import Waste
+from whisperfusion.messages import (
+    CallEnded,
+    Cancel,
+    ChatMessage,
+    Commit,
+    ExtractFacts,
+    Failed,
+    Generate,
+    Heartbeat,
+    Prefill,
+    Ready,
+    Sentence,
+    Stage,
+    Summarize,
+    Ticket,
+    ToolCalled,
+    ToolStarted,
+    UseServers,
+)
+from whisperfusion.runtime import process
+from whisperfusion.runtime.event_loop import STALL_MONITOR
+from whisperfusion.runtime.local_time import local_time
+from whisperfusion.runtime.worker import Worker, queues
+from whisperfusion.settings import Settings
+from whisperfusion.wire.trace import log_ids
 
-EMBEDDED, TENSORRT = "llama.cpp", "tensorrt-llm"
-LOCAL = (EMBEDDED, TENSORRT, "scripted")  # these fail for reasons that a smaller model does not cure: no fall-back
-BRIEF_PIECES = 40  # tokens, mostly: then a brief answer ends with its sentence, and at twice as many wherever it is
-NICE = 2  # on few cores somebody's last words go before another's answer, but not far: with 5, answers of eight callers came 0.3 s later
-RETRY_S = 30.0  # after a failure, how long the server is left alone before it is asked again
+# on few cores final transcripts go before replies, but not far: with 5, replies to eight callers
+# came 0.3 s later
+NICE = 2
 
+Job = Generate | Prefill | Summarize | ExtractFacts
 log = logging.getLogger("llm")
-
-
-def load_embedded(settings: Settings) -> LLM:
-    model = models.fallback_llm(settings) if settings.llm_engine != EMBEDDED else models.resolve(settings.llm_model, "llm", settings)
-    try:
-        path = models.fetch(model, settings.cache, settings.sources)
-    except (models.ModelError, OSError) as error:  # in a turn, it ends that turn and not the process
-        raise EngineError(f"the embedded model cannot be had: {error}") from error
-    options = engine_options(settings.llm_option) if settings.llm_engine == EMBEDDED else {}
-    return load("llm", EMBEDDED, model=str(path), threads=models.cores(), **options)
-
-
-class Thinker:
-    """The chosen engine, and the embedded one behind it where the chosen one is a server."""
-
-    def __init__(self, settings: Settings, tell: Any) -> None:
-        self._settings, self._tell = settings, tell
-        self._embedded: LLM | None = None
-        self._loading = threading.Lock()  # several replies may fail at once; the model is loaded once
-        self._asleep_until, self._fell_back = 0.0, False
-        self.chosen: LLM | None = None
-        if settings.llm_engine == EMBEDDED:
-            self.chosen = load_embedded(settings)
-            return
-        options = engine_options(settings.llm_option)
-        if settings.llm_engine == TENSORRT:
-            self.chosen = load("llm", TENSORRT, model=str(trt_engines.folder("llm", settings)), **options)
-            return
-        try:
-            model = "" if settings.llm_model == "auto" else settings.llm_model
-            self.chosen = load("llm", settings.llm_engine, model=model, url=settings.llm_url, key=settings.llm_key, **options)
-        except EngineError as error:
-            self._fall_back(f"{settings.llm_engine} is not usable ({error})")
-
-    @property
-    def active(self) -> LLM:
-        if self.chosen is not None and time.monotonic() >= self._asleep_until:
-            return self.chosen
-        with self._loading:
-            if self._embedded is None:
-                self._embedded = load_embedded(self._settings)
-            return self._embedded
-
-    def longest(self, job: Generate) -> int:
-        """Tokens that the answer may have."""
-        most = min(self._settings.llm_max_tokens, job.max_tokens or self._settings.llm_max_tokens)
-        return min(most, 2 * BRIEF_PIECES) if job.brief and not job.tools else most
-
-    def reply(self, job: Generate) -> Iterator[str | ToolCall]:
-        """Pieces of the answer. A server that fails before its first piece is replaced within the turn."""
-        engine = self.active
-        try:
-            started = False
-            for piece in self._ask(engine, job):
-                started = started or bool(piece)  # an empty piece only says that the engine is alive
-                yield piece
-            if started:
-                self._back(engine)
-                return
-            raise EngineError("the model gave an empty answer")
-        except EngineError as error:
-            if started or engine is not self.chosen or self._settings.llm_engine in LOCAL:
-                raise
-            self._fall_back(f"{self._settings.llm_engine} failed ({error})")
-        yield from self._ask(self.active, job)
-
-    def prepare(self, lines: Sequence[tuple[str, str]], tools: str = "") -> None:
-        engine: Any = self.active
-        able = getattr(engine, "tools", False)
-        engine.prepare(lines if able else spoken(lines), **({"tools": tools} if tools and able else {}))
-
-    def _ask(self, engine: LLM, job: Generate) -> Iterator[str | ToolCall]:
-        able = getattr(engine, "tools", False)
-        options: dict[str, Any] = {"max_tokens": self.longest(job), "temperature": self._settings.llm_temperature}
-        if job.tools and able:
-            options["tools"] = job.tools
-        return engine.reply(job.lines if able else spoken(job.lines), **options)
-
-    def _back(self, engine: LLM) -> None:
-        if self._fell_back and engine is self.chosen:
-            self._fell_back = False
-            log.info("%s answers again", self._settings.llm_engine)
-            self._tell(Notice("llm", f"{self._settings.llm_engine} answers again"))
-
-    def _fall_back(self, why: str) -> None:
-        self._asleep_until, self._fell_back = time.monotonic() + RETRY_S, True
-        text = f"{why}; the embedded model answers instead"
-        log.warning(text)
-        self._tell(Notice("llm", text))
-
-
-class Waste:
-    """Counts the pieces that the engine wrote, and those of replies that nobody will hear: given up, or a wrong guess. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._written = self._wasted = 0
-        self._finished: dict[str, tuple[Ticket, int]] = {}  # the last reply of each call, until the turn is past
-
-    def written(self, pieces: int = 1) -> None:
-        with self._lock:
-            self._written += pieces
-
-    def given_up(self, pieces: int) -> None:
-        with self._lock:
-            self._wasted += pieces
-
-    def finished(self, ticket: Ticket, pieces: int) -> None:
-        with self._lock:
-            self._finished[ticket.call] = ticket, pieces
-
-    def newer(self, ticket: Ticket) -> None:
-        """`ticket` was asked for. In the same turn as the reply before, it says that the words had been guessed wrong."""
-        with self._lock:
-            before = self._finished.get(ticket.call)
-            if before is not None and before[0] < ticket:
-                del self._finished[ticket.call]
-                self._wasted += before[1] if before[0].turn == ticket.turn else 0
-
-    def forget(self, call: str | None = None) -> None:
-        """The call is over; None: all are."""
-        with self._lock:
-            for name in [call] if call is not None else list(self._finished):
-                self._finished.pop(name, None)
-
-    def metrics(self) -> Metrics:
-        with self._lock:
-            return Metrics("llm", (("llm_pieces_total", self._written), ("llm_pieces_wasted_total", self._wasted)))
 
 
 class Service:
     """Messages to jobs, jobs to sentences."""
 
     def __init__(self, settings: Settings, outbox: Any) -> None:
-        self._outbox = outbox
+        self._settings, self._outbox = settings, outbox
         self.waste = Waste()
-        self.thinker = Thinker(settings, outbox.put)
-        threads = self.thinker.active.parallel
-        self.worker: Worker[Generate | Prepare] = Worker("llm", self._work, threads)
+        self.model = LanguageModel(settings, outbox.put)
+        self._used_tools: set[Ticket] = set()
+        self.tools = ServerTools(settings, self.model, self._tell_of_tool)
+        threads = self.model.chain.parallel
+        self.worker: Worker[Job] = Worker(
+            "llm", self._work, threads, failed=self._failed, probe=self.model.probe
+        )
+        self.summaries = Summaries(self.model, self.worker.put, outbox.put)
+        self.cache = AnswerCache(settings.answer_cache, known_instructions(settings))
 
     def handle(self, message: Any) -> None:
+        """What cannot be handled fails its turn at most."""
+        try:
+            self._handle(message)
+        except Exception as error:
+            log.exception("a %s could not be handled", type(message).__name__)
+            if isinstance(message, Generate):
+                self._outbox.put(
+                    Failed(
+                        message.ticket,
+                        "llm",
+                        f"the language model could not be asked: {first_line(error)}",
+                    )
+                )
+
+    def _handle(self, message: Any) -> None:
+        if isinstance(message, (Generate, Prefill)) and not message.tools:
+            limited = with_limits(message.history, message.server_tools)
+            message = replace(message, history=limited)
+        if isinstance(message, (Generate, Prefill, Summarize)):
+            message = replace(message, history=with_clock(message.history, self._now()))
+        if isinstance(message, Generate):
+            told = with_language(message.history, message.language, message.switched)
+            message = replace(message, history=told)
         if isinstance(message, (Generate, Cancel)):
             self.waste.newer(message.ticket)
+        if isinstance(message, (Generate, Prefill)):
+            self.summaries.prompt_came()
         if isinstance(message, Generate):
+            json_log.remember(message.ticket.call, log_ids(message.trace))
             self.worker.put(message.ticket, message, urgent=True)
-        elif isinstance(message, Prepare):
-            self.worker.put(message.ticket, message, replace="prepare")
+        elif isinstance(message, Prefill):
+            self.worker.put(message.ticket, message, replace="prefill")
         elif isinstance(message, Cancel):
             self.worker.raise_to(message.ticket)
-        elif isinstance(message, Hangup):
+        elif isinstance(message, Commit):
+            self.tools.commits.add(message.ticket)
+        elif isinstance(message, UseServers):
+            self.tools.use_servers(message)
+        elif isinstance(message, (Summarize, ExtractFacts)):
+            self.summaries.want(message)
+        elif isinstance(message, CallEnded):
             self.worker.forget(message.call)
+            self.worker.forget(beside(Ticket(message.call, 0)).call)
+            self.summaries.forget(message.call)
             self.waste.forget(message.call)
+            self.tools.forget(message.call)
+            json_log.forget(message.call)
         elif isinstance(message, Stage) and (message.name, message.state) == ("asr", "down"):
             self.worker.forget_all()  # every call lived there
             self.waste.forget()
+            self.tools.forget_all()
+            self.summaries.forget()
+            json_log.forget_all()
+
+    def _now(self) -> datetime:
+        return local_time(self._settings.zone)
 
     def tell_metrics(self) -> None:
         metrics = self.waste.metrics()
-        self._outbox.put(replace(metrics, values=(*metrics.values, *queues((self.worker,)), *process.vitals())))
+        self._outbox.put(
+            replace(
+                metrics,
+                values=(
+                    *metrics.values,
+                    *self.cache.metrics(),
+                    *queues((self.worker,)),
+                    *process.process_metrics(),
+                ),
+                labelled=(*self.model.metrics(), *self.tools.metrics()),
+            )
+        )
 
-    def _work(self, ticket: Ticket, job: Generate | Prepare) -> None:
+    def summarize(self) -> None:
+        """About once a second: perhaps there is time for that."""
+        self.summaries.begin(self.worker.busy_since() is not None or self.worker.waiting() > 0)
+
+    def _work(self, ticket: Ticket, job: Job) -> None:
+        if isinstance(job, Generate):
+            self._answer(ticket, job)
+            return
+        if isinstance(job, (Summarize, ExtractFacts)):
+            habit = self.model.habits.of(self.model.chain_of(job.chain).current)
+            self.summaries.work(job, habit, lambda: self.worker.stale(ticket))
+            return
         try:
-            if isinstance(job, Generate):
-                self._answer(ticket, job)
-                return
-            try:
-                self.thinker.prepare(job.lines, job.tools)
-            except EngineError as error:  # nothing is lost but time
-                log.debug("the prompt of %s could not be prepared: %s", ticket.call, error)
-        except EngineError as error:
-            log.warning("turn %d of %s failed: %s", ticket.turn, ticket.call, error)
+            job = self.tools.prepared(job)
+            with closing(self.model.prefill(job.history, job.tools, job.chain)) as pieces:
+                for _ in pieces:
+                    if self.worker.stale(ticket):  # the question itself goes on where this stops
+                        return
+        except EngineError as error:  # nothing is lost but time
+            log.debug("the prompt of %s could not be prefilled: %s", ticket.call, error)
+
+    def _failed(self, ticket: Ticket, job: Job, error: EngineError) -> None:
+        if isinstance(job, Generate):
             self._outbox.put(Failed(ticket, "llm", str(error)))
 
+    def _tell_of_tool(self, message: Any) -> None:
+        if isinstance(message, ToolStarted):
+            self._used_tools.add(message.ticket)
+        self._outbox.put(message)
+
     def _answer(self, ticket: Ticket, job: Generate) -> None:
-        began, first_token_s, count = time.monotonic(), 0.0, 0
-        clauses, index = Clauses(), 0
-        pieces = self.thinker.reply(job)
-        for piece in pieces:
-            if piece:
-                first_token_s = first_token_s or time.monotonic() - began
-                count += 1
-                self.waste.written()
-            if self.worker.stale(ticket):
-                pieces.close()  # type: ignore[attr-defined]
-                self.waste.given_up(count)
-                return
-            if isinstance(piece, ToolCall):
-                self._outbox.put(Called(ticket, piece.id, piece.name, piece.arguments))
-                continue
-            for clause in clauses.feed(piece):
-                enough = job.brief and count >= BRIEF_PIECES and clause.rstrip("\"'”’)*").endswith((".", "!", "?"))
-                self._outbox.put(Sentence(ticket, index, clause, last=enough, first_token_s=first_token_s))
-                if enough:
-                    pieces.close()  # type: ignore[attr-defined]
-                    self.waste.finished(ticket, count)
+        try:
+            self._write_answer(ticket, job)
+        finally:
+            self._used_tools.discard(ticket)
+
+    def _write_answer(self, ticket: Ticket, job: Generate) -> None:
+        link = self.model.chain_of(job.chain).current
+        key = self.cache.key(job, link.name)
+        if key is not None and (kept := self.cache.get(key, ticket)):
+            for sentence in kept:
+                self._outbox.put(sentence)
+            return
+        told: list[Sentence | ToolCalled] = []
+
+        def tell(message: Sentence | ToolCalled) -> None:
+            told.append(message)
+            self._outbox.put(message)
+
+        to = self._outbox.put if key is None else tell
+        answer = Answer(ticket, job.brief, self.model.habits.of(link), to, job.language)
+        with closing(self.tools.stream_chat(job, answer)) as pieces:
+            for piece in pieces:
+                if piece:
+                    self.waste.written()
+                    answer.wrote()
+                if self.worker.stale(ticket):
+                    self.waste.given_up(answer.count)
                     return
-                index += 1
-        cut = count >= self.thinker.longest(job)  # an engine gives a token or a little more at a time
-        self._outbox.put(Sentence(ticket, index, clauses.flush(), last=True, first_token_s=first_token_s, cut=cut))
-        self.waste.finished(ticket, count)
+                if answer.feed(piece):
+                    self.waste.finished(ticket, answer.count)
+                    return
+        answer.end()
+        self.waste.finished(ticket, answer.count)
+        if key is not None and ticket not in self._used_tools:
+            self.cache.put(key, told)
 
 
 def run(settings: Settings, inbox: Any, outbox: Any) -> None:
     began = time.monotonic()
     os.nice(NICE)
     service = Service(settings, outbox)
-    engine = service.thinker.active
-    name = settings.llm_engine if engine is service.thinker.chosen else EMBEDDED
+    model, engine = service.model, service.model.active
     service.worker.start()
-    outbox.put(Ready("llm", name, engine.model, engine.device, time.monotonic() - began))
-    if hasattr(engine, "warm"):
-        threading.Thread(target=engine.warm, args=((("system", settings.instructions),),), name="warm", daemon=True).start()
+    service.tools.start()
+    outbox.put(
+        Ready("llm", model.engine_name, engine.model, engine.device, time.monotonic() - began)
+    )
+    known = (ChatMessage("system", settings.instructions),)
+    model.warm_up(with_clock(known, local_time(settings.zone)))
+    STALL_MONITOR.start()
     beat_at = 0.0
 
     def tick() -> None:
         nonlocal beat_at
         if time.monotonic() - beat_at >= process.BEAT_S:
             beat_at = time.monotonic()
-            outbox.put(Beat("llm", service.worker.busy_since()))
+            outbox.put(Heartbeat("llm", service.worker.busy_since(), service.worker.served))
             service.tell_metrics()
+            service.summarize()
 
     process.read_inbox(inbox, service.handle, tick)
     service.worker.stop()
+    service.tools.stop()

@@ -1,252 +1,327 @@
 """WhisperFusion: start, route, watch, restart, stop.
 
-    main.py                     run the server
+    main.py                     run the server (installed, the command is `whisperfusion`)
     main.py talk FILE.wav       speak a recording (or --mic) to a running server
-    main.py replay FILE         play a recorded call through the core again
+    main.py replay FILE         replay a recorded call through the core
     main.py models              list, fetch, verify and remove models
+    main.py sessions            list, show, export and delete the memory of calls
+    main.py tools               list the server's own tools, try one
     main.py doctor              what this machine can do and what will be used
 
-Four processes are spawned, each with one inbox and one outbox. A queue never outlives its process: one
-that was killed inside `get()` leaves the queue's lock held for ever, so a replacement gets fresh queues.
+The supervisor spawns four stage processes, each with one inbox and one outbox, and is the only one
+that is connected to all: it routes each message by its type, watches heartbeats, and restarts a
+dead or hung process alone while the others go on.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import logging
 import multiprocessing
 import os
-import queue
 import signal
-import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from fusion import process, settings
-from fusion.messages import (
-    Beat,
-    Called,
+from whisperfusion import json_log, settings
+from whisperfusion.cli.arguments import parser
+from whisperfusion.errors import ModelError, SettingsError
+from whisperfusion.messages import (
+    CallEnded,
+    CallNotice,
+    CallStarted,
     Cancel,
+    CancelTimer,
     Commit,
+    EndCall,
+    ExtractFacts,
+    FactsExtracted,
     Failed,
     Generate,
-    Hangup,
-    Hold,
-    Joined,
+    Heartbeat,
     Metrics,
     Notice,
-    Prepare,
+    Pause,
+    PlaybackProgress,
+    Prefill,
     Ready,
     Resume,
     Sentence,
-    Spoken,
+    SetTimer,
+    SpeechOmitted,
     Stage,
+    Summarize,
+    Summarized,
+    ToolCalled,
+    ToolFinished,
+    ToolsListed,
+    ToolStarted,
     TurnLost,
+    UseServers,
 )
-from fusion.settings import Settings, SettingsError
+from whisperfusion.paths import COMMAND
+from whisperfusion.runtime import debugger, listener, process, tracing
+from whisperfusion.runtime.heartbeats import PausableClock
+from whisperfusion.runtime.ports import check_ports
+from whisperfusion.runtime.redaction import keep_keys_out_of_logs
+from whisperfusion.runtime.stage_process import StageProcess
+from whisperfusion.settings import Settings
 
-STAGES = {"asr": "whisper_server", "llm": "llm_service", "tts": "tts_service", "gateway": "gateway"}
+# the programs: beside this file, or in the same package where this is installed
+STAGES = {
+    name: f"{__package__}.{program}" if __package__ else program
+    for name, program in (
+        ("asr", "whisper_server"),
+        ("llm", "llm_service"),
+        ("tts", "tts_service"),
+        ("gateway", "gateway"),
+    )
+}
 
-# message type -> inboxes; whoever sent it gets no copy
+# message type -> inboxes; the sender gets no copy
 ROUTES: dict[type, tuple[str, ...]] = {
     Generate: ("llm",),
-    Prepare: ("llm",),
+    Prefill: ("llm",),
+    UseServers: ("llm",),
+    Summarize: ("llm",),
+    ExtractFacts: ("llm",),
     Sentence: ("tts", "asr"),
-    Called: ("asr",),
-    Joined: ("tts",),
-    Commit: ("tts",),
-    Hold: ("tts",),
+    ToolCalled: ("asr",),
+    ToolStarted: ("asr",),
+    ToolFinished: ("asr",),
+    ToolsListed: ("asr",),
+    SetTimer: ("asr",),
+    CancelTimer: ("asr",),
+    EndCall: ("asr",),
+    Summarized: ("asr",),
+    FactsExtracted: ("asr",),
+    CallStarted: ("tts",),
+    Commit: ("tts", "llm"),
+    Pause: ("tts",),
     Resume: ("tts",),
     Cancel: ("llm", "tts"),
-    Hangup: ("llm", "tts"),
-    Spoken: ("asr",),
+    CallEnded: ("llm", "tts"),
+    PlaybackProgress: ("asr",),
     Failed: ("asr",),
+    SpeechOmitted: ("asr",),
+    CallNotice: ("asr",),
     TurnLost: ("gateway",),
     Notice: ("asr", "gateway"),
     Stage: ("asr", "llm", "tts", "gateway"),
     Metrics: ("gateway",),
 }
 
-LOAD_S = 600.0  # torch.compile warms up for minutes on a GPU; the slowest disk we have met needs 40 s for the largest default model
-SILENT_S = 15.0  # beats come every second
-STUCK_S = 120.0  # longest step of a job without a sign of life
-FIRST_DELAY_S, LAST_DELAY_S = 0.1, 30.0  # before a restart, doubling
-HEALTHY_S = 60.0  # a process that lived this long starts again without delay
-STOP_S = 2.0  # for an orderly stop, before it is forced
+# engine of the language model -> the stages that are ready before it is first started: TensorRT-LLM
+# sizes its cache by the GPU memory that it finds free, and a race would give it theirs
+STARTED_AFTER: dict[str, tuple[str, ...]] = {"tensorrt-llm": ("asr", "tts")}
+
+TICK_S = 0.05
+STEP_S = 1.0  # a longer gap between two ticks means that main was suspended; no stage is to blame
+STOP_S = 2.0  # for an orderly stop, before processes are killed
+RETRY_S = 5.0  # after the machine had no process or descriptor to spare
 
 log = logging.getLogger("main")
-
-
-def run_stage(module: str, name: str, chosen: Settings, inbox: Any, outbox: Any) -> None:
-    """The body of a spawned process."""
-    process.enter(name, chosen.log_level)
-    code = 0
-    try:
-        importlib.import_module(module).run(chosen, inbox, outbox)
-    except Exception as error:  # the reason belongs in one line; the place, which is for us, in the debug log
-        log.error("%s cannot go on: %s", name, error, exc_info=log.isEnabledFor(logging.DEBUG) or not str(error))
-        code = 1
-    process.leave(code)
-
-
-@dataclass
-class Child:
-    """One stage and its present process."""
-
-    name: str
-    stage: Stage
-    inbox: Any
-    outbox: Any
-    process: Any = None
-    started: float = 0.0
-    beat: Beat | None = None
-    beat_at: float = 0.0
-    metrics: Metrics | None = None  # the latest
-    start_at: float = 0.0  # when it shall be (re)started
-    delay: float = FIRST_DELAY_S
-    gone: threading.Event = field(default_factory=threading.Event)
 
 
 class Supervisor:
     def __init__(self, chosen: Settings) -> None:
         self.settings = chosen
-        self.context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("spawn")
+        self.children = {
+            name: StageProcess.of(name, module, context) for name, module in STAGES.items()
+        }
         self.signals: list[int] = []
-        self.children = {name: self._child(name) for name in STAGES}
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
+        self.clock = PausableClock(STEP_S, self.started_at)
+        self._ticked_at = self.started_at
+        self._queues = threading.Lock()  # held while a queue is written to or replaced
+        self._debugged = debugger.ports(chosen.debugpy)
         self.announced = False
         self.failed = False
 
-    # --- the switchboard --------------------------------------------------------------------------------
+    # --- routing ---------------------------------------------------------------------------------
 
-    def _child(self, name: str) -> Child:
-        return Child(name, Stage(name, "starting"), self.context.Queue(), self.context.Queue())
-
-    def _read_outbox(self, name: str, outbox: Any, gone: threading.Event) -> None:
-        """One thread per process: hand on what it says until that process is gone."""
-        while not gone.is_set():
+    def _read_outbox(self, name: str, outbox: Any) -> None:
+        """One thread per process: handle each of its messages, to the last whole one; the end of
+        the pipe is the death of the process.
+        """
+        while True:
             try:
-                message = outbox.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            except (OSError, EOFError, ValueError, TypeError):  # closed, or half a message from a killed process
+                message = outbox.get()
+            except (OSError, EOFError):  # also in the middle of a message of a killed process
+                outbox.close()
                 return
-            if isinstance(message, Beat):
-                child = self.children[name]
-                child.beat, child.beat_at = message, time.monotonic()
-            elif isinstance(message, Ready):
-                self._ready(message)
-            else:
-                if isinstance(message, Metrics):
-                    self.children[name].metrics = message
-                if isinstance(message, Notice):  # whoever comes later can read it from the stage
-                    self.children[name].stage = replace(self.children[name].stage, note=message.text)
-                    self.route(self.children[name].stage)
-                self.route(message, name)
+            except Exception:
+                log.exception("a message of %s cannot be read", name)
+                continue
+            try:
+                self._handle(name, message, self.children[name].outbox is outbox)
+            except Exception:  # the thread must survive a bad message
+                with process.scope_of(message):
+                    log.exception("a %s of %s could not be handed on", type(message).__name__, name)
+
+    def _handle(self, name: str, message: Any, current: bool) -> None:
+        """`current`: the message is of the running process, not of one that died before it."""
+        child = self.children[name]
+        if isinstance(message, (Heartbeat, Ready, Metrics, Notice)) and not current:
+            return
+        match message:
+            case Heartbeat():
+                child.liveness.on_heartbeat(message, self.clock.seconds)
+                return
+            case Ready():
+                self._on_ready(child, message)
+                return
+            case Metrics():
+                child.metrics = message
+            case Notice():  # the stage keeps it for processes that start later
+                child.stage = replace(child.stage, note=message.text)
+                self.route(child.stage)
+        self.route(message, name)
 
     def route(self, message: Any, source: str = "main") -> None:
-        for name in ROUTES[type(message)]:
-            if name != source:
-                self.children[name].inbox.put(message)
+        """Put `message` into the inboxes of its type; no queue is replaced meanwhile."""
+        with self._queues:
+            for name in ROUTES[type(message)]:
+                if name != source:
+                    self.children[name].inbox.put(message)
 
-    def _ready(self, message: Ready) -> None:
-        child = self.children[message.name]
-        child.beat_at = time.monotonic()
-        child.stage = replace(child.stage, state="ready", engine=message.engine, model=message.model, device=message.device,
-                              load_s=message.load_s, voices=message.voices)
-        what = " ".join(filter(None, (message.engine, message.model)))
-        log.info("%-7s ready: %s on %s, loaded in %.1f s (process %d)", message.name, what, message.device, message.load_s,
-                 child.process.pid)
+    def _on_ready(self, child: StageProcess, message: Ready) -> None:
+        child.liveness.on_ready(self.clock.seconds)
+        child.stage = replace(
+            child.stage,
+            state="ready",
+            engine=message.engine,
+            model=message.model,
+            device=message.device,
+            load_s=message.load_s,
+            voices=message.voices,
+        )
+        log.info(
+            "%-7s ready: %s on %s, loaded in %.1f s (process %d)",
+            message.name,
+            " ".join(filter(None, (message.engine, message.model))),
+            message.device,
+            message.load_s,
+            child.process.pid,
+        )
         self.route(child.stage)
 
-    # --- life and death ---------------------------------------------------------------------------------
+    # --- processes -------------------------------------------------------------------------------
 
-    def _start(self, child: Child) -> None:
-        child.gone, child.beat = threading.Event(), None
-        child.process = self.context.Process(
-            target=run_stage, name=child.name, args=(STAGES[child.name], child.name, self.settings, child.inbox, child.outbox)
-        )
-        child.started = child.beat_at = time.monotonic()
-        child.process.start()
-        reader = threading.Thread(target=self._read_outbox, args=(child.name, child.outbox, child.gone), daemon=True)
-        reader.start()
-        for other in self.children.values():  # a newcomer is told how the others are
+    def _start(self, child: StageProcess) -> None:
+        child.stage = replace(child.stage, state="starting", note="")
+        child.liveness.on_start(self.clock.seconds)
+        child.start(self.settings, self._read_outbox)
+        for other in self.children.values():  # a new process gets the states of all
             child.inbox.put(other.stage)
             if other.metrics is not None and child.name in ROUTES[Metrics]:
                 child.inbox.put(other.metrics)
 
-    def _bury(self, child: Child, why: str) -> None:
-        """The process is dead: fresh queues at once, so that what is sent from now on waits for its successor."""
-        lived = time.monotonic() - child.started
-        was_ready = child.stage.state == "ready"
-        child.gone.set()
-        old = (child.inbox, child.outbox)
-        child.inbox, child.outbox = self.context.Queue(), self.context.Queue()
-        for box in old:
-            box.cancel_join_thread()
-            box.close()
+    def _on_exit(self, child: StageProcess, why: str) -> None:
+        """The process is dead: schedule its restart. Messages from now on wait in new queues."""
+        now = self.clock.seconds
+        lived, was_ready = now - child.liveness.started, child.stage.state == "ready"
+        child.drain()
+        with self._queues:
+            child.replace_queues()
         child.process.join()
-        child.metrics = None  # its successor counts from 0
+        child.metrics = None  # the new process counts from 0
         if not self.announced and not was_ready:
             log.error("%s could not start (%s); the lines above say why", child.name, why)
             self.failed = True
             return
-        child.delay = FIRST_DELAY_S if lived > HEALTHY_S else min(child.delay * 2, LAST_DELAY_S)
-        child.start_at = time.monotonic() + child.delay
-        child.stage = replace(child.stage, state="down", restarts=child.stage.restarts + 1, note=why)
-        log.warning("%s %s after %.1f s; starting it again in %.1f s, the others go on", child.name, why, lived, child.delay)
+        delay = child.liveness.restart_delay_s(now)
+        child.start_at = now + delay
+        child.stage = replace(
+            child.stage, state="down", restarts=child.stage.restarts + 1, note=why
+        )
+        log.warning(
+            "%s %s after %.1f s; starting it again in %.1f s, the others go on",
+            child.name,
+            why,
+            lived,
+            delay,
+        )
         self.route(child.stage)
 
-    def _look_after(self, child: Child) -> None:
-        now = time.monotonic()
+    def _supervise(self, child: StageProcess) -> None:
+        """Start, restart or kill; a resource that the machine refuses now is asked for later."""
+        if self.clock.seconds < child.retry_at:
+            return
+        try:
+            self._check(child)
+        except OSError as error:
+            log.error(
+                "%s cannot be supervised (%s); trying again in %.0f s", child.name, error, RETRY_S
+            )
+            child.retry_at = self.clock.seconds + RETRY_S
+            if child.process is not None and child.process.pid is None:  # it was never started
+                child.process = None
+                child.stage = replace(child.stage, state="down", note=str(error))
+
+    def _check(self, child: StageProcess) -> None:
+        now = self.clock.seconds
         if child.process is None or child.stage.state == "down":
-            if now >= child.start_at:
-                child.stage = replace(child.stage, state="starting", note="")
+            if now >= child.start_at and not self._awaits_others(child):
                 self._start(child)
-            return
-        if not child.process.is_alive():
-            code = child.process.exitcode
-            self._bury(child, f"was killed by signal {-code}" if code < 0 else f"ended with code {code}")
-            return
-        why = ""
-        if child.stage.state == "starting" and now - child.started > LOAD_S:
-            why = f"was not ready within {LOAD_S:.0f} s"
-        elif child.stage.state == "ready" and now - child.beat_at > SILENT_S:
-            why = f"gave no sign of life for {SILENT_S:.0f} s"
-        elif child.beat and child.beat.busy_since is not None and now - child.beat.busy_since > STUCK_S:
-            why = f"was stuck in one job for {STUCK_S:.0f} s"
-        if why:
-            child.process.kill()
-            child.process.join()
-            self._bury(child, why)
+        elif not child.process.is_alive():
+            self._on_exit(child, child.exit_reason())
+        elif (why := child.liveness.failure(now)) and child.name not in self._debugged:
+            child.dump_and_kill()
+            self._on_exit(child, why)
+
+    def _awaits_others(self, child: StageProcess) -> bool:
+        if self.announced or child.name != "llm":
+            return False
+        others = STARTED_AFTER.get(self.settings.llm_engine, ())
+        return any(self.children[name].stage.state != "ready" for name in others)
+
+    # --- the main loop ---------------------------------------------------------------------------
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: self.signals.append(signum))
         try:
             while not self.signals and not self.failed:
+                self._tick(time.monotonic())
                 for child in self.children.values():
-                    self._look_after(child)
+                    self._supervise(child)
                 self._announce()
-                time.sleep(0.05)
+                time.sleep(TICK_S)
         finally:
             self.stop()
         return 1 if self.failed else 0
 
+    def _tick(self, now: float) -> None:
+        before = self.clock.seconds
+        suspended_s = now - self._ticked_at - (self.clock.at(now) - before)
+        self._ticked_at = now
+        if suspended_s > 0:
+            log.warning(
+                "this machine was paused for %.1f s, or main was; no time-out counts that",
+                suspended_s,
+            )
+
     def _announce(self) -> None:
-        if not self.announced and all(child.stage.state == "ready" for child in self.children.values()):
-            self.announced = True
-            took = time.monotonic() - self.began
-            host = "localhost" if self.settings.host in ("127.0.0.1", "0.0.0.0", "::", "localhost") else self.settings.host
-            log.info("ready after %.1f s: open http://%s:%d and speak (Ctrl-C stops)", took, host, self.settings.http_port)
+        """Log the address once, when all stages are ready."""
+        if self.announced or any(one.stage.state != "ready" for one in self.children.values()):
+            return
+        self.announced = True
+        anywhere = self.settings.host in ("127.0.0.1", "0.0.0.0", "::", "localhost")
+        log.info(
+            "ready after %.1f s: open http://%s:%d and speak (Ctrl-C stops)",
+            time.monotonic() - self.started_at,
+            listener.url_host("localhost" if anywhere else self.settings.host),
+            self.settings.http_port,
+        )
 
     def stop(self) -> None:
-        """Ask, then insist: no process is left behind."""
-        running = [child for child in self.children.values() if child.process is not None and child.process.is_alive()]
+        """Ask all processes to stop, then kill those that do not."""
+        running = [child for child in self.children.values() if child.is_running()]
         for child in running:
             child.inbox.put(None)
         deadline = time.monotonic() + STOP_S
@@ -256,95 +331,81 @@ class Supervisor:
                 log.warning("%s did not stop in time and is killed", child.name)
                 child.process.kill()
                 child.process.join()
-        for child in self.children.values():
-            child.gone.set()
-            for box in (child.inbox, child.outbox):
-                box.cancel_join_thread()
         log.info("stopped")
 
 
-def check_ports(chosen: Settings) -> None:
-    """A busy port is told before any model is loaded."""
-    wyoming = (("WYOMING_PORT", chosen.wyoming_port),) if chosen.wyoming_port else ()
-    for variable, port in (("ASR_PORT", chosen.asr_port), ("TTS_PORT", chosen.tts_port), ("HTTP_PORT", chosen.http_port), *wyoming):
-        family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((chosen.host, port))
-            except OSError as error:
-                raise SettingsError(
-                    f"cannot listen on {chosen.host}:{port} ({error.strerror}); end the program that uses it, or choose another {variable}"
-                ) from error
-
-
 def serve(chosen: Settings) -> int:
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads took 48 ms for 2 ms of arithmetic beside other work
-    from fusion import models
+    # numpy's own threads took 48 ms for 2 ms of arithmetic beside other work
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from whisperfusion.agents import check_folder
+    from whisperfusion.generation.agent_chains import check_chains
+    from whisperfusion.models import store as models
+    from whisperfusion.tools.mcp.checks import check_file
 
-    process.set_up_logging(chosen.log_level)
-    settings.check_doors(chosen)
+    process.set_up_logging(chosen.log_level, chosen.log_format)
+    keep_keys_out_of_logs(chosen)
+    settings.check_access(chosen)
+    tracing.check_installed(chosen)
+    debugger.ports(chosen.debugpy)
     check_ports(chosen)
-    if chosen.llm_engine == "llama.cpp" and chosen.llm_model == "auto":
-        log.info("%s LLM_MODEL overrules that.", models.default_llm(models.cores(), models.memory_bytes())[1])
-    for model in models.needed(chosen):
-        models.fetch(model, chosen.cache, chosen.sources)
-    return Supervisor(chosen).run()
+    check_chains(check_folder(chosen.agents).values(), chosen)
+    check_file(chosen)
+    for kind, why in models.reasons(chosen):
+        log.info("%s %s_MODEL overrides that.", why, kind.upper())
+    return Supervisor(models.fetch_needed(chosen)).run()
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="main.py",
-        description="Speak to it and it answers. Without a command, runs the server: page on 8000, microphone on 6006, speech on 8888.",
-        epilog="Settings come from flags, then the environment, then .env; the README has the table, `main.py doctor` what they lead to.",
-    )
-    settings.add_flags(top)
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("run", help="run the server (the default)")
-    from fusion import talk
+def run_command(arguments: Any, chosen: Settings) -> int:
+    """The exit status of the command. Raises SettingsError and ModelError."""
+    match arguments.command:
+        case "talk":
+            from whisperfusion.cli import talk
 
-    talk.add_arguments(commands.add_parser("talk", help="speak a recording or the microphone to a running server"))
-    again = commands.add_parser("replay", help="play a recorded call through the core again (RECORD_DIR records calls)")
-    again.add_argument("file", metavar="FILE", help="a recording; ends with 1 when the core decides otherwise now, with 2 when it is none")
-    store = commands.add_parser("models", help="list, fetch, verify or remove models")
-    store.add_argument("action", nargs="?", default="list", choices=["list", "fetch", "verify", "remove"])
-    store.add_argument("names", nargs="*", metavar="ID", help="model ids; none = the ones the settings need")
-    commands.add_parser("doctor", help="ports, cores, memory, models, GPU: what will be used and why")
-    return top
+            return talk.run(arguments, chosen)
+        case "replay":
+            from whisperfusion.cli import replay
+
+            return replay.run(arguments.file)
+        case "models":
+            from whisperfusion.cli import models
+
+            return models.command(arguments.action, arguments.names, chosen)
+        case "sessions":
+            from whisperfusion.cli import sessions
+
+            return sessions.run(arguments, chosen)
+        case "tools":
+            from whisperfusion.cli import tools
+
+            return tools.run(arguments, chosen)
+        case "doctor":
+            from whisperfusion.cli import doctor
+
+            return doctor.run(chosen)
+        case _:
+            return serve(chosen)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; without `arguments`, those of this process."""
+    if arguments is None:
+        arguments = sys.argv[1:]
     try:
         chosen, namespace = settings.from_command_line(arguments, parser())
     except SettingsError as error:
-        print(f"main.py: {error}", file=sys.stderr)
+        print(f"{COMMAND}: {error}", file=sys.stderr)
         return 2
     try:
-        if namespace.command == "talk":
-            from fusion import talk
-
-            return talk.run(namespace, chosen)
-        if namespace.command == "replay":
-            from fusion import replay
-
-            return replay.run(namespace.file)
-        if namespace.command == "models":
-            from fusion import models
-
-            return models.command(namespace.action, namespace.names, chosen)
-        if namespace.command == "doctor":
-            from fusion import doctor
-
-            return doctor.run(chosen)
-        return serve(chosen)
+        return run_command(namespace, chosen)
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
-        if type(error).__name__ not in ("SettingsError", "ModelError"):
-            raise
-        print(f"main.py: {error}", file=sys.stderr)
+    except (SettingsError, ModelError) as error:
+        if json_log.process():
+            log.critical("%s", error)
+        else:
+            print(f"{COMMAND}: {error}", file=sys.stderr)
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

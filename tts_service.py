@@ -1,325 +1,336 @@
-"""Speaks: sentences in, paced audio out on WebSocket 8888. Keeps nothing of a call but what is being said.
+"""Text to speech: sentences in, paced audio out on WebSocket 8888.
 
-One engine thread makes audio and hands it to the event loop; there each call has a `Playout`, which
-decides what may leave and when. A listener names its caller; the nameless WhisperFusion page is paired
-with its call by address and order, and gets one message per reply. Speech never leaves this process
-except through its socket.
+For each call a `ReplyPlayer` decides what is synthesized, what leaves when, and what is reported;
+this process makes the audio (one engine thread) and moves the bytes. Messages of other processes
+and what the engine thread made come in by one method, `deliver`, on the event loop. Clients of 8888
+name their caller, or are paired with it by address and order; they may also have texts of their own
+made into audio. Audio never leaves this process except through that socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import numpy as np
+from whisperfusion import json_log
+from whisperfusion.audio import Samples
+from whisperfusion.engines import TTS
+from whisperfusion.messages import (
+    CallEnded,
+    CallNotice,
+    CallStarted,
+    Cancel,
+    Commit,
+    Failed,
+    Pause,
+    Ready,
+    Resume,
+    Sentence,
+    SpeechOmitted,
+    Stage,
+    call_of,
+)
+from whisperfusion.output.events import (
+    Action,
+    AudioMade,
+    Event,
+    FillerMade,
+    ListenerChanged,
+    NotifyClient,
+    Prioritize,
+    SendAudio,
+    SentenceMade,
+    SentenceRestarted,
+    SynthesisFailed,
+    Synthesize,
+    SynthesizeFiller,
+    Wake,
+)
+from whisperfusion.runtime import event_loop as loop
+from whisperfusion.runtime import process, tracing
+from whisperfusion.runtime.incoming import TEXT_BYTES
+from whisperfusion.runtime.sockets import listen
+from whisperfusion.runtime.worker import queues
+from whisperfusion.settings import Settings
+from whisperfusion.synthesis.calls import Call, Counts
+from whisperfusion.synthesis.connection import serve
+from whisperfusion.synthesis.fillers import FillerJob, Fillers
+from whisperfusion.synthesis.language_voices import Choice, LanguageVoices
+from whisperfusion.synthesis.listeners import Listeners
+from whisperfusion.synthesis.soft_start import softened
+from whisperfusion.synthesis.spans import SynthesisSpans
+from whisperfusion.synthesis.synthesizer import AudioLost, FillerEnded, Synthesizer
+from whisperfusion.synthesis.texts import TextAudio, TextFailed, TextPartEnded, Texts
+from whisperfusion.synthesis.voices import Voices
+from whisperfusion.wire.trace import log_ids
+from whisperfusion.wire.tts_events import Rejected
 
-from fusion import models, process
-from fusion.core.playout import FILLER, Playout
-from fusion.core.text import Clauses, speakable
-from fusion.engines import TTS, EngineError, load
-from fusion.messages import Cancel, Commit, Failed, Hangup, Hold, Joined, Ready, Resume, Sentence, Stage, Ticket
-from fusion.settings import Settings, engine_options
-from fusion.sockets import listen
-from fusion.speech import Counts, Door, FillerJob, Fillers, Listener, SayJob, SpeakJob, Speech, pair, resampled
-from fusion.wire import FrameError, WireError
-from fusion.wire import tts_socket as wire
-from fusion.wire.pcm import SPOKEN_RATE
-from fusion.worker import Worker, queues
-
-LEAD_S = 0.2  # how far ahead of real time a client may be: the longest that sound goes on after a Hold
-UNPACED_S = 60.0  # the same for a client that takes replies as they are made: more would fill memory
-PIECE = SPOKEN_RATE // 10  # samples in one frame
-SAY_TEXTS = 100  # that may wait on one connection
-FILLERS = Ticket("fillers", 0)  # they belong to no call
+MISTAKE = "the server made a mistake; its log tells more. Please try again"
 
 log = logging.getLogger("tts")
 
 
 class Service:
-    def __init__(self, settings: Settings, outbox: Any) -> None:
+    def __init__(self, settings: Settings, outbox: Any, began: float = 0.0) -> None:
         self.settings, self._outbox = settings, outbox
-        self.engine = load_engine(settings)
-        self.calls: dict[str, Speech] = {}
-        self.listeners: list[Listener] = []
-        self.worker: Worker[SpeakJob | SayJob | FillerJob] = Worker("tts", self._work)
-        self.fillers = Fillers(lambda job: self.worker.put(FILLERS, job))
+        self.calls: dict[str, Call] = {}
         self.counts = Counts()
+        self.voices = Voices(settings.with_default_voice, outbox.put)
+        self.languages = LanguageVoices(settings, self.voices)
+        self.synthesizer = Synthesizer(self.voices, self._made, settings.answer_cache)
+        self.fillers = Fillers(self.synthesizer.put_filler)
+        self.listeners = Listeners(
+            self.calls, self.synthesizer.worker.forget, self._listener_changed
+        )
+        self.texts = Texts(settings, self.languages, self.listeners, self.synthesizer.put_text)
+        self._began, self._load_s = began, 0.0
+        self._told: TTS | None = None  # the engine that was told to be ready
+        self._chosen_speaks = True
+        tracer = tracing.current()
+        self._spans = None if tracer is None else SynthesisSpans(tracer)
 
     def start(self) -> None:
+        """From inside the event loop."""
         self._loop = asyncio.get_running_loop()
-        self.worker.start()
+        self._this: asyncio.Future[Stage] = self._loop.create_future()
 
-    # --- the inbox ----------------------------------------------------------------------------------------
+    async def load(self) -> None:
+        """Until there is a voice. Raises EngineError, at the first start also for what the chosen
+        one cannot do.
+        """
+        first_start = (await self._this).restarts == 0
+        loading = asyncio.wrap_future(self.voices.loading)
+        await asyncio.wait([loading], timeout=self.voices.patience_s(first_start))
+        refused = loading.result() if loading.done() else None
+        if refused is not None and self.voices.is_required(first_start):
+            raise refused
+        self.voices.watch()
+        await asyncio.to_thread(self.voices.described)  # it may have to load the embedded voice
+        self._load_s = time.monotonic() - self._began
+        self._tell_ready()
+        self.synthesizer.worker.start()
 
-    def deliver(self, message: Any) -> None:
-        handler = self._HANDLERS.get(type(message))
-        if handler is not None:
-            handler(self, message)
+    def _tell_ready(self) -> None:
+        """Again when the chosen voice is there behind the one that spoke in its place."""
+        name, engine = self.voices.described()
+        if engine is not self._told:
+            self._told = engine
+            self._outbox.put(
+                Ready("tts", name, engine.model, engine.device, self._load_s, self.languages.names)
+            )
 
-    def _joined(self, message: Joined) -> None:
-        speech = self.calls.get(message.call)
-        if speech is None:
-            lead_s = None if message.whole_replies else LEAD_S if message.paced else UNPACED_S
-            self.calls[message.call] = Speech(message, Playout(SPOKEN_RATE, lead_s))
-            pair(self.calls.values(), self.listeners)
+    # --- what comes in ---------------------------------------------------------------------------
+
+    def _made(self, report: object) -> None:
+        """In the engine thread."""
+        self._loop.call_soon_threadsafe(self.deliver, report)
+
+    def deliver(self, message: object) -> None:
+        """A message of another process, or what the engine thread made."""
+        match message:
+            case TextAudio() | TextPartEnded() | TextFailed():
+                self._guarded(message.job.listener.id, self.texts.receive, message)
+            case FillerEnded():
+                for call in self.fillers.keep(message.job, message.audio):
+                    made = FillerMade(message.job.text, message.audio)
+                    self._guarded(call, self._play, call, made)
+            case AudioLost():
+                self.counts.lost += message.samples
+            case Stage(name="tts") if not self._this.done():
+                self._this.set_result(message)
+            case Stage(name="asr", state="down"):
+                self._all_calls_ended()
+            case _:
+                self._guarded(call_of(message), self._of_call, message)
+
+    def _of_call(self, message: object) -> None:
+        match message:
+            case CallStarted():
+                self._call_started(message)
+            case CallEnded():
+                self._call_ended(message)
+            case AudioMade() if message.ticket.call not in self.calls:
+                self.counts.lost += len(message.audio)
+            case Cancel():
+                self.synthesizer.worker.raise_to(message.ticket)
+                self._play(message.ticket.call, message)
+            case (
+                Sentence()
+                | Commit()
+                | Pause()
+                | Resume()
+                | AudioMade()
+                | SentenceMade()
+                | SentenceRestarted()
+                | SynthesisFailed()
+                | SpeechOmitted()
+            ):
+                self._play(message.ticket.call, message)
+
+    def _guarded(self, owner: str, handle: Callable[..., object], *arguments: object) -> None:
+        """Call `handle`, whose exceptions end the reply of the call `owner` (or the connection of
+        the client with that id), and nothing else.
+        """
+        with json_log.scope(owner, lambda: self._turn(owner)):
+            try:
+                handle(*arguments)
+            except Exception:
+                log.exception("the reply of %s is ended by an error of this server", owner)
+                self._break_off(owner)
+
+    def _turn(self, owner: str) -> int:
+        """For the log."""
+        call = self.calls.get(owner)
+        return call.player.ticket.turn if call is not None and call.player.ticket else 0
+
+    def _break_off(self, owner: str) -> None:
+        call = self.calls.get(owner)
+        if call is not None:
+            newest = call.player.ticket
+            self.counts.ended += call.player.tally
+            call.break_off(self._loop.time())
+            if newest is not None:
+                self._outbox.put(Failed(newest, "tts", MISTAKE))
+        for listener in [one for one in self.listeners.open if one.id == owner]:
+            listener.answer(Rejected(None, "server_error", MISTAKE))
+            listener.out.close(1011, "see the message before")
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def _call_started(self, started: CallStarted) -> None:
+        """Again for a call that there is: its voice or speed has changed."""
+        call = self.calls.get(started.call)
+        if call is None:
+            self.calls[started.call] = Call(started)
+            json_log.remember(started.call, log_ids(started.trace))
+            self.listeners.pair()
         else:
-            speech.joined = message
-        if self.settings.filler and not message.whole_replies:
-            self.fillers.get(self._filler(message, self.settings.filler))
+            call.started = started
+        if self.settings.filler and not started.whole_replies:
+            self.fillers.get(self._filler(started, self.settings.filler))
 
-    def _sentence(self, message: Sentence) -> None:
-        speech = self.calls.get(message.ticket.call)
-        if speech is None or speech.stale(message.ticket):
+    def _call_ended(self, ended: CallEnded) -> None:
+        self.synthesizer.worker.forget(ended.call)
+        self._play(ended.call, ended)
+        json_log.forget(ended.call)
+        if self._spans is not None:
+            self._spans.forget(ended.call)
+        call = self.calls.pop(ended.call, None)
+        if call is not None:
+            self.counts.ended += call.player.tally
+
+    def _all_calls_ended(self) -> None:
+        """They lived in the recognizing process, which is down."""
+        for call in list(self.calls):
+            self._call_ended(CallEnded(call))
+        for listener in self.listeners.open:
+            if listener.name.uid:
+                listener.out.close(1012, "the listening process is being restarted; connect again")
+
+    def _listener_changed(self, call: Call) -> None:
+        self._play(call.started.call, ListenerChanged(call.listener is not None))
+
+    # --- replies ---------------------------------------------------------------------------------
+
+    def _play(self, name: str, event: Event[Samples]) -> None:
+        call = self.calls.get(name)
+        if call is None:
             return
-        if speech.waiting and speech.waiting[0].ticket < message.ticket:
-            speech.waiting = []
-        if message.index and speech.committed != message.ticket:
-            speech.waiting.append(message)
-        else:
-            self._speak(speech, message)
+        if self._spans is not None:
+            self._spans.event(call.started, event, self._loop.time())
+        for action in call.player.receive(event, self._loop.time()):
+            self._act(call, action)
+        call.wake(self._loop, partial(self._guarded, name, self._play, name, Wake()))
 
-    def _speak(self, speech: Speech, sentence: Sentence) -> None:
-        """What somebody waits for goes before all else: the first clause of a reply, once that is committed."""
-        silent = speech.listener is None or not speakable(sentence.text)
-        job = SpeakJob(sentence, speech.joined.voice, speech.joined.speed, silent)
-        first, committed = sentence.index == 0, speech.committed == sentence.ticket
-        if first and not committed:
-            speech.guess = job
-        self.worker.put(sentence.ticket, job, urgent=first and committed)
+    def _act(self, call: Call, action: Action[Samples]) -> None:
+        if self._spans is not None:
+            self._spans.action(call.started, action, self._loop.time())
+        match action:
+            case Synthesize():
+                chosen = self._choice(call, action.language)
+                speed = call.started.speed
+                self.synthesizer.put_sentence(action, chosen.name, speed, chosen.link)
+            case Prioritize():
+                self.synthesizer.worker.prioritize(action.ticket, action.index)
+            case SynthesizeFiller():
+                self._make_filler(call, action)
+            case SendAudio():
+                quieter_db = self.settings.soft_start_db
+                call.send([softened(chunk, quieter_db) for chunk in action.chunks])
+            case NotifyClient():
+                call.notify(action)
+            case _:
+                self._outbox.put(action)
 
-    def _commit(self, message: Commit) -> None:
-        speech = self.calls.get(message.ticket.call)
-        if speech is None or speech.stale(message.ticket):
-            return
-        speech.committed = message.ticket
-        if speech.guess is not None and speech.guess.sentence.ticket == message.ticket:
-            self.worker.put(message.ticket, speech.guess, urgent=True)
-        speech.playout.commit(message.ticket)
-        speech.guess, waiting, speech.waiting = None, speech.waiting, []
-        for sentence in waiting:
-            if sentence.ticket == message.ticket:
-                self._speak(speech, sentence)
-        self._pump(speech)
-        if message.filler and speech.listener is not None and not speech.joined.whole_replies:
-            self.fillers.get(self._filler(speech.joined, message.filler))
-            speech.filler_timer = self._loop.call_later(message.filler_in_s, self._fill, speech, message)
+    def _choice(self, call: Call, language: str) -> Choice:
+        """The voice of a reply; its caller is told once where none speaks the language."""
+        started = call.started
+        chosen = self.languages.choose(language, started.voice)
+        if chosen.missing and language not in call.unvoiced:
+            call.unvoiced.add(language)
+            log.warning("%s", chosen.missing)
+            self._outbox.put(CallNotice(started.call, chosen.missing))
+        return chosen
 
-    def _filler(self, joined: Joined, text: str) -> FillerJob:
-        return FillerJob(text, self._voice(joined.voice), joined.speed)
+    def _make_filler(self, call: Call, action: SynthesizeFiller) -> None:
+        started, text = call.started, action.text
+        chosen = self.languages.choose(action.language, started.voice)
+        job = self._filler(started, text, chosen)
+        audio = self.fillers.get(job, started.call)
+        if audio is not None:  # not before the other actions
+            made = FillerMade(text, audio)
+            self._loop.call_soon(self._guarded, started.call, self._play, started.call, made)
 
-    def _fill(self, speech: Speech, commit: Commit) -> None:
-        """The reply is late: if nothing of it can be heard yet, say the filler, at once or when it has been made."""
-        speech.overdue = None
-        if not speech.playout.awaited(commit.ticket):
-            return
-        pcm = self.fillers.get(self._filler(speech.joined, commit.filler))
-        if pcm is None:
-            speech.overdue = commit
-        elif len(pcm):
-            speech.playout.put(commit.ticket, FILLER, pcm)
-            speech.playout.end(commit.ticket, FILLER, False)
-            self._pump(speech)
+    def _filler(self, started: CallStarted, text: str, chosen: Choice | None = None) -> FillerJob:
+        if chosen is None:
+            return FillerJob(text, started.voice or "", started.speed)
+        return FillerJob(text, chosen.name or "", started.speed, chosen.link)
 
-    def _hold(self, message: Hold) -> None:
-        speech = self.calls.get(message.ticket.call)
-        if speech is not None and not speech.joined.whole_replies:
-            speech.playout.hold(message.ticket, self._loop.time())
-            speech.event(wire.hold())
-            self._pump(speech)
-
-    def _resume(self, message: Resume) -> None:
-        speech = self.calls.get(message.ticket.call)
-        if speech is not None and not speech.joined.whole_replies:
-            speech.playout.resume(message.ticket, self._loop.time())
-            speech.event(wire.resume())
-            self._pump(speech)
-
-    def _cancel(self, message: Cancel) -> None:
-        self.worker.raise_to(message.ticket)
-        speech = self.calls.get(message.ticket.call)
-        if speech is None:
-            return
-        speech.waiting = []
-        if speech.started is not None and speech.started < message.ticket:
-            speech.event(wire.clear(speech.started.turn))
-            speech.started = None
-        speech.playout.cancel(message.ticket, self._loop.time())
-        self._pump(speech)
-
-    def _hangup(self, message: Hangup) -> None:
-        self.worker.forget(message.call)
-        speech = self.calls.pop(message.call, None)
-        if speech is not None:
-            speech.stop_timers()
-            speech.playout.close()
-            self.counts.gone += speech.playout.tally
-
-    def _stage(self, message: Stage) -> None:
-        if (message.name, message.state) == ("asr", "down"):  # every call lived there
-            for call in list(self.calls):
-                self._hangup(Hangup(call))
-            for listener in self.listeners:
-                if listener.name.uid:
-                    listener.out.close(1012, "the listening process is being restarted; connect again")
-
-    _HANDLERS = {Joined: _joined, Sentence: _sentence, Commit: _commit, Hold: _hold, Resume: _resume, Cancel: _cancel,
-                 Hangup: _hangup, Stage: _stage}
-
-    # --- the engine thread --------------------------------------------------------------------------------
-
-    def _work(self, ticket: Ticket, job: SpeakJob | SayJob | FillerJob) -> None:
-        if isinstance(job, FillerJob):
-            self._make_filler(job)
-            return
-        if isinstance(job, SpeakJob) and not job.once.acquire(blocking=False):
-            return  # its more urgent copy was made
-        text = job.parts[0] if isinstance(job, SayJob) else "" if job.silent else job.sentence.text
-        try:
-            for pcm in self.engine.speak(speakable(text), self._voice(job.voice), job.speed) if text else ():
-                if self.worker.stale(ticket):
-                    self._loop.call_soon_threadsafe(self._lose, len(pcm) * SPOKEN_RATE // self.engine.sample_rate)
-                    return
-                if len(pcm):  # else it only asks whether somebody listens
-                    self._loop.call_soon_threadsafe(self._made, ticket, job, resampled(pcm, self.engine.sample_rate))
-        except EngineError as error:
-            self._loop.call_soon_threadsafe(self._broke, ticket, job, str(error))
-            return
-        self._loop.call_soon_threadsafe(self._ended, ticket, job)
-
-    def _make_filler(self, job: FillerJob) -> None:
-        try:
-            parts = [resampled(pcm, self.engine.sample_rate) for pcm in self.engine.speak(speakable(job.text), job.voice, job.speed)]
-        except EngineError as error:  # the reply itself will come
-            log.warning("the filler %r could not be said: %s", job.text, error)
-            parts = []
-        self._loop.call_soon_threadsafe(self._filler_made, job, np.concatenate([np.zeros(0, np.float32), *parts]))
-
-    def _filler_made(self, job: FillerJob, pcm: np.ndarray) -> None:
-        self.fillers.keep(job, pcm)
-        for speech in self.calls.values():
-            if speech.overdue is not None:
-                self._fill(speech, speech.overdue)
-
-    def _voice(self, voice: str) -> str:
-        return voice if voice in self.engine.voices else self.engine.voices[0]
-
-    def _made(self, ticket: Ticket, job: SpeakJob | SayJob, pcm: np.ndarray) -> None:
-        if isinstance(job, SayJob):
-            job.listener.said += len(pcm)
-            self.counts.said += len(pcm)
-            for start in range(0, len(pcm), PIECE):
-                job.listener.audio(pcm[start : start + PIECE])
-            return
-        speech = self.calls.get(ticket.call)
-        if speech is None:
-            self._lose(len(pcm))
-        else:
-            speech.playout.put(ticket, job.sentence.index, pcm)
-            self._pump(speech)
-
-    def _lose(self, samples: int) -> None:
-        self.counts.lost += samples
-
-    def _ended(self, ticket: Ticket, job: SpeakJob | SayJob) -> None:
-        if isinstance(job, SayJob):
-            if len(job.parts) > 1:
-                self.worker.put(ticket, replace(job, parts=job.parts[1:]))
-            else:
-                job.listener.out.send(wire.said(job.id, job.listener.said / SPOKEN_RATE))
-                job.listener.said = 0
-                self._next_text(job.listener)
-            return
-        speech = self.calls.get(ticket.call)
-        if speech is not None:
-            speech.playout.end(ticket, job.sentence.index, job.sentence.last)
-            self._pump(speech)
-
-    def _broke(self, ticket: Ticket, job: SpeakJob | SayJob, reason: str) -> None:
-        log.warning("%s could not be said: %s", ticket.call, reason)
-        if isinstance(job, SayJob):
-            job.listener.said = 0
-            job.listener.out.send(wire.error(job.id, "tts_failed", reason))
-            self._next_text(job.listener)
-        else:
-            self._outbox.put(Failed(ticket, "tts", reason))
-
-    def _pump(self, speech: Speech) -> None:
-        speech.pump(self._loop, self._outbox.put)
+    # --- once a second ---------------------------------------------------------------------------
 
     def beat(self) -> float | None:
-        """Once a second: tells what was counted; when the job at hand last made progress."""
-        metrics = self.counts.metrics(self.calls.values())
-        self._outbox.put(replace(metrics, values=(*metrics.values, *queues((self.worker,)), *process.vitals())))
-        return self.worker.busy_since()
+        """Reports what was counted; returns when the job at hand last made progress."""
+        self.listeners.close_idle(self._loop.time())
+        self._watch_voice()
+        worker = self.synthesizer.worker
+        metrics = self.counts.metrics(self.calls.values(), self.texts.made)
+        instead = ("tts_fallback_jobs_total", self.voices.spoken_instead)
+        cached = self.synthesizer.cache.metrics()
+        values = (*metrics.values, instead, *cached, *queues((worker,)), *process.process_metrics())
+        self._outbox.put(replace(metrics, values=values, labelled=self.voices.counted()))
+        return worker.busy_since()
 
-    # --- listeners ----------------------------------------------------------------------------------------
-
-    def listen(self, listener: Listener) -> None:
-        """Raises WireError when the caller already has a listener."""
-        name = listener.name
-        if name.uid and any(other is not listener and other.name.uid == name.uid for other in self.listeners):
-            raise WireError("this uid has a listener already; a caller is heard by one connection", name.uid)
-        if listener not in self.listeners:
-            self.listeners.append(listener)
-        pair(self.calls.values(), self.listeners)
-
-    def leave(self, listener: Listener) -> None:
-        if listener in self.listeners:
-            self.listeners.remove(listener)
-        self.worker.forget(listener.id)
-        for speech in self.calls.values():
-            if speech.listener is listener:
-                speech.listener = None
-
-    def say(self, listener: Listener, request: wire.Say) -> None:
-        voice = request.voice or self.settings.tts_voice
-        if request.voice and request.voice not in self.engine.voices:
-            raise FrameError("unknown_voice", f"voice {request.voice!r} is not known; allowed: {', '.join(self.engine.voices)}", request.id)
-        clauses = Clauses()
-        parts = tuple(part for part in (*clauses.feed(request.text), clauses.flush()) if part)
-        if len(listener.texts) >= SAY_TEXTS:
-            raise FrameError("busy", f"{SAY_TEXTS} texts are waiting to be said; send more when some are done", request.id)
-        listener.texts.append(SayJob(listener, request.id, parts, voice, request.speed or self.settings.tts_speed))
-        if len(listener.texts) == 1:
-            self.worker.put(Ticket(listener.id, 0), listener.texts[0])
-
-    def _next_text(self, listener: Listener) -> None:
-        listener.texts.popleft()
-        if listener.texts:
-            self.worker.put(Ticket(listener.id, 0), listener.texts[0])
-
-
-def load_engine(settings: Settings) -> TTS:
-    path = settings.tts_model if settings.tts_engine == "whisperspeech" else ""  # it knows its own names and files
-    for model in models.needed(settings):
-        if model.kind == "tts":
-            path = str(models.fetch(model, settings.cache, settings.sources))
-    engine: TTS = load("tts", settings.tts_engine, model=path, voice=settings.tts_voice, **engine_options(settings.tts_option))
-    resampled(np.zeros(engine.sample_rate // 10, np.float32), engine.sample_rate)  # loads its library: no caller shall wait for that
-    return engine
+    def _watch_voice(self) -> None:
+        speaks = self.voices.watch()
+        if speaks != self._chosen_speaks:
+            self._chosen_speaks = speaks
+            self.fillers.forget()
+        self._tell_ready()
 
 
 async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> None:
-    service = Service(settings, outbox)
+    service = Service(settings, outbox, began)
     service.start()
-    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-
-    def read() -> None:
-        process.read_inbox(inbox, lambda message: loop.call_soon_threadsafe(service.deliver, message))
-        loop.call_soon_threadsafe(stopping.set)
-
-    async with listen(settings, settings.tts_port, Door(service).serve) as server:
-        threading.Thread(target=read, name="inbox", daemon=True).start()
-        engine = service.engine
-        outbox.put(Ready("tts", settings.tts_engine, engine.model, engine.device, time.monotonic() - began, engine.voices))
-        await process.beat("tts", outbox, service.beat, stopping)
-        service.worker.stop()
+    worker, stopping = service.synthesizer.worker, asyncio.Event()
+    async with listen(
+        settings, settings.tts_port, "TTS_PORT", partial(serve, service), TEXT_BYTES
+    ) as server:
+        process.start_inbox_thread(inbox, service.deliver, stopping)
+        loading, stop = asyncio.create_task(service.load()), asyncio.create_task(stopping.wait())
+        await asyncio.wait([loading, stop], return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            await process.send_heartbeats(
+                "tts", outbox, service.beat, stopping, lambda: worker.served
+            )
+        worker.stop()
         server.close()
 
 
 def run(settings: Settings, inbox: Any, outbox: Any) -> None:
-    asyncio.run(main(settings, inbox, outbox, time.monotonic()))
+    loop.run(main(settings, inbox, outbox, time.monotonic()))

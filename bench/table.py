@@ -1,4 +1,7 @@
-"""What a run found, as the table of goals and as a waterfall of text. The table is Markdown, so that it can be copied as it is."""
+"""What a run found, as the table of goals and as a waterfall of text.
+
+The table is Markdown, so that it can be copied as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 NOTHING = "–"
-LABELS = {"stopped": "silence noticed", "words": "words known", "decided": "turn over", "first_token": "first token",
-          "first_clause": "first clause", "first_sound": "first sound made", "heard": "first sound heard"}
+LABELS = {
+    "stopped": "silence detected",
+    "words": "final transcript",
+    "decided": "end of turn",
+    "first_token": "first token",
+    "first_clause": "first clause",
+    "first_sound": "first audio made",
+    "heard": "first audio heard",
+}
 WIDTH = 56  # characters of the longest bar
 
 Found = Mapping[str, Any]  # what one code gave: part to its summary
@@ -27,7 +37,11 @@ class Row:
 def times(*path: str) -> Callable[[Found], str]:
     def cell(found: Found) -> str:
         value = at(found, *path)
-        return f"{value['p50']:.0f} / {value['p95']:.0f} ms (n {value['n']:.0f})" if value["n"] else NOTHING
+        return (
+            f"{value['p50']:.0f} / {value['p95']:.0f} ms (n {value['n']:.0f})"
+            if value["n"]
+            else NOTHING
+        )
 
     return cell
 
@@ -43,7 +57,10 @@ def share(*path: str) -> Callable[[Found], str]:
 def errors(kind: str) -> Callable[[Found], str]:
     def cell(found: Found) -> str:
         value = at(found, "words", kind)
-        return f"{value['all']['wer']:.2%} (books {_wer(value['books'])}, others {_wer(value['others'])})"
+        return (
+            f"{value['all']['wer']:.2%} (books {_wer(value['books'])}, others "
+            f"{_wer(value['others'])})"
+        )
 
     return cell
 
@@ -63,7 +80,12 @@ def failures(found: Found) -> list[str]:
 
 
 def _summaries(found: Found) -> list[Mapping[str, Any]]:
-    below = [value for part in found.values() if isinstance(part, Mapping) for value in (part, *part.values())]
+    below = [
+        value
+        for part in found.values()
+        if isinstance(part, Mapping)
+        for value in (part, *part.values())
+    ]
     return [value for value in below if isinstance(value, Mapping) and "failures" in value]
 
 
@@ -74,38 +96,78 @@ def at(found: Found, *path: str) -> Any:
 
 
 ROWS = (
-    Row("voice to voice, one caller, default models", "600 / 1000 ms", "400 / 700 ms", times("voice", "1", "first sound")),
+    Row(
+        "voice to voice, one caller, default models",
+        "600 / 1000 ms",
+        "400 / 700 ms",
+        times("voice", "1", "first sound"),
+    ),
     Row("voice to voice, two callers", "", "", times("voice", "2", "first sound")),
     Row("voice to voice, four callers", "", "", times("voice", "4", "first sound")),
-    Row("voice to voice, eight callers", "p95 1500 ms", "p95 900 ms", times("voice", "8", "first sound")),
+    Row(
+        "voice to voice, eight callers",
+        "p95 1500 ms",
+        "p95 900 ms",
+        times("voice", "8", "first sound"),
+    ),
     Row("voice to voice, sixteen callers", "", "", times("voice", "16", "first sound")),
-    Row("voice to voice, one caller, tiny.en + SmolLM2 + Piper", "450 / 750 ms", "300 / 500 ms", times("comparison", "1", "first sound")),
-    Row("spoken over: told to stop", "p95 200 ms", "p95 120 ms", times("barge-in", "hold")),
-    Row("spoken over: silent, in a player that knows no events", "", "", times("barge-in", "silent")),
-    Row("spoken over: `interrupted`", "", "", times("barge-in", "interrupted")),
+    Row(
+        "voice to voice, one caller, tiny.en + SmolLM2 + Piper",
+        "450 / 750 ms",
+        "300 / 500 ms",
+        times("comparison", "1", "first sound"),
+    ),
+    Row("overlap: playback is paused", "p95 200 ms", "p95 120 ms", times("barge-in", "hold")),
+    Row("overlap: silent, in a player that ignores events", "", "", times("barge-in", "silent")),
+    Row(
+        "overlap: silent, over Realtime", "p95 200 ms", "", times("barge-in", "realtime", "silent")
+    ),
+    Row("overlap: `interrupted`", "", "", times("barge-in", "interrupted")),
     Row("turns cut off too early", "5 %", "2 %", share("cut-off", "cut off")),
-    Row("answers killed by sounds that take no turn", "5 %", "1 %", share("killed", "killed")),
+    Row("false interruptions that end the reply", "5 %", "1 %", share("killed", "killed")),
     Row("of them: by backchannels", "", "", share("killed", "kinds", "backchannel", "killed")),
     Row("of them: by coughs", "", "", share("killed", "kinds", "cough", "killed")),
-    Row("of them: by their own echo", "", "", share("killed", "echo", "killed")),
-    Row("sound held for such a sound", "", "", times("killed", "held needlessly")),
-    Row("final transcript after the end of speech", "median 350 ms", "200 ms", times("voice", "1", "final")),
-    Row("the turn is taken to be over (`turn` event)", "", "", times("voice", "1", "turn")),
-    Row("words stand on the screen as they stay", "", "", times("voice", "1", "settled")),
-    Row("partial words after they were spoken", "median 600 ms", "400 ms", times("voice", "1", "partial words")),
-    Row("partial words in long readings", "", "", times("cut-off", "partial words")),
+    Row("of them: by laughs", "", "", share("killed", "kinds", "laugh", "killed")),
+    Row("of them: by the reply's own echo", "", "", share("killed", "echo", "killed")),
+    Row("length of the pause for a false interruption", "", "", times("killed", "held needlessly")),
+    Row(
+        "final transcript after the end of speech",
+        "median 350 ms",
+        "200 ms",
+        times("voice", "1", "final"),
+    ),
+    Row("end of turn decided (`turn` event)", "", "", times("voice", "1", "turn")),
+    Row("last change of the words on the screen", "", "", times("voice", "1", "settled")),
+    Row(
+        "interim transcript after each word",
+        "median 600 ms",
+        "400 ms",
+        times("voice", "1", "partial words"),
+    ),
+    Row("interim transcript in long readings", "", "", times("cut-off", "partial words")),
     Row("word error rate: plain 30 s pass", "", "", errors("plain")),
     Row("word error rate: captions", "plain + 0.5", "", errors("captions")),
     Row("word error rate: turns of a conversation", "plain + 0.5", "", errors("conversation")),
-    Row("word error rate: replies, read back", "", "", lambda found: _wer(found["read-back"])),
+    Row(
+        "word error rate: replies, transcribed again",
+        "",
+        "",
+        lambda found: _wer(found["read-back"]),
+    ),
     Row("without a figure (named below)", "0", "0", failed),
 )
 
 
 def rendered(codes: Mapping[str, Found]) -> str:
-    """`codes`: "before" and "now", or one of them, to what they gave. Rows without any figure are left out."""
+    """`codes`: "before" and "now", or one of them, to what they gave.
+
+    Rows without any figure are left out.
+    """
     head = ["what (median / 95th percentile)", "at least", "aim", *codes]
-    lines = [[row.what, row.least, row.aim, *(_cell(row, found) for found in codes.values())] for row in ROWS]
+    lines = [
+        [row.what, row.least, row.aim, *(_cell(row, found) for found in codes.values())]
+        for row in ROWS
+    ]
     return markdown([head, *(line for line in lines if set(line[3:]) != {NOTHING})])
 
 
@@ -118,18 +180,28 @@ def _cell(row: Row, found: Found) -> str:
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    rows = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
-    return "\n".join([rows[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *rows[1:]])
+    rows = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    return "\n".join(
+        [rows[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *rows[1:]]
+    )
 
 
-# --- where the time goes ----------------------------------------------------------------------------------
+# --- where the time goes ------------------------------------------------------------------------
 
 
 def waterfall(stages: Mapping[str, Mapping[str, float]]) -> str:
-    """Each stage's median after the end of speech. A bar is what the stage added; ◆ = it was done ahead of the one before."""
+    """Each stage's median after the end of speech.
+
+    A bar is what the stage added; ◆ = it was done ahead of the one before.
+    """
     found = [(LABELS[name], stages[name]["p50"]) for name in LABELS if name in stages]
     if not found:
-        return "no stages were told"
+        return "the server reported no stages"
     least = min(0.0, *(ms for _, ms in found))
     scale = WIDTH / max(1.0, max(ms for _, ms in found) - least)
     lines, reached = [], least if least < 0 else 0.0
@@ -142,17 +214,26 @@ def waterfall(stages: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def mechanisms(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """What shows each mechanism, with it switched off. `found`: "part: title" to what that gave; in each part everything is on first."""
+    """What shows each mechanism, with it switched off.
+
+    `found`: "part: title" to what that gave; in each part everything is on first.
+    """
     head = ["part", "case", "figure", "median against everything"]
-    lines, base = [], {}
+    lines: list[list[str]] = []
+    base: dict[str, float] = {}
     for name, of in found.items():
         part, _, title = name.partition(": ")
         sound = of.get("first sound", {"n": 0})
         if sound["n"]:
             base.setdefault(part, sound["p50"])
-            figure = f"{sound['p50']:.0f} / {sound['p95']:.0f} ms, {of['reused']} of {sound['n']} from a guess"
+            figure = (
+                f"{sound['p50']:.0f} / {sound['p95']:.0f} ms, {of['reused']} of {sound['n']} "
+                "generated ahead"
+            )
             lines.append([part, title, figure, f"{sound['p50'] - base[part]:+.0f} ms"])
         else:
             rate = of.get("killed") or of.get("cut off") or {"count": 0, "n": 0}
-            lines.append([part, title, f"{rate['count']} of {rate['n']}" if rate["n"] else NOTHING, NOTHING])
+            lines.append(
+                [part, title, f"{rate['count']} of {rate['n']}" if rate["n"] else NOTHING, NOTHING]
+            )
     return markdown([head, *lines])

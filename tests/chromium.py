@@ -1,7 +1,8 @@
-"""Chromium with a fake microphone, the page loaded in it, and the few things that every test of the page does.
+"""Chromium with a fake microphone, the page loaded in it, and the few things that every test of the
+page does.
 
-What leaves the page for the loudspeaker is measured by an analyser that is put beside it before the page
-loads; Chromium's own fake microphone beeps, so nothing here needs a sound card.
+What leaves the page for the loudspeaker is measured by an analyser that is put beside it before the
+page loads; Chromium's own fake microphone beeps, so nothing here needs a sound card.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from fake_sockets import PATIENCE_S
 from playwright.async_api import async_playwright, expect
 
 FLAGS = (
-    "--no-sandbox --headless=new --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
-    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream --autoplay-policy=user-gesture-required"
+    "--no-sandbox --headless=new --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync "
+    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream "
+    "--autoplay-policy=user-gesture-required"
 ).split()
-ELSEWHERE = "phone.test"  # a name that is not localhost: an insecure page, as on a phone without https
+# a name that is not localhost: an insecure page, as on a phone without https
+ELSEWHERE = "phone.test"
 TAP = """
     const connect = AudioNode.prototype.connect;
     AudioNode.prototype.connect = function (target, ...rest) {
@@ -50,7 +54,8 @@ TAP = """
       return bins.indexOf(Math.max(...bins)) * window.tap.context.sampleRate / 2048;
     };
 """
-# A microphone that a test speaks into: `speak(wav)`, with the file as base64, resolves when it was said. Silence otherwise.
+# A microphone that a test speaks into: `speak(wav)`, with the file as base64, resolves when it was
+# said. Silence otherwise.
 MICROPHONE = """
     navigator.mediaDevices.getUserMedia = async () => {
       const context = new AudioContext();
@@ -70,7 +75,9 @@ MICROPHONE = """
 
 
 def chromium() -> str:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     assert path, "these tests need Chromium: install the Debian package chromium, or Google Chrome"
     return path
 
@@ -86,8 +93,10 @@ async def browser_with(*flags: str):
 
 
 @asynccontextmanager
-async def opened(browser, address, scripts=(), **options):
-    """A loaded page; whatever it complained about to the console fails the test."""
+async def opened(browser, address, scripts=(), allowed=(), **options):
+    """A loaded page; whatever it complained about to the console fails the test, unless it has a
+    text of `allowed`.
+    """
     context = await browser.new_context(**({"viewport": {"width": 1200, "height": 800}} | options))
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_S * 1000)
@@ -100,18 +109,24 @@ async def opened(browser, address, scripts=(), **options):
     await page.wait_for_selector("body[data-loaded]")
     try:
         yield page
-        unexpected = [text for text in complaints if "WebSocket connection" not in text]  # a test may end connections
+        # a test may end connections
+        expected = ("WebSocket connection", *allowed)
+        unexpected = [text for text in complaints if not any(one in text for one in expected)]
         assert not unexpected, unexpected
     finally:
         await context.close()
 
 
 async def state(page, name: str) -> None:
-    await expect(page.locator("body")).to_have_attribute("data-state", name, timeout=PATIENCE_S * 1000)
+    await expect(page.locator("body")).to_have_attribute(
+        "data-state", name, timeout=PATIENCE_S * 1000
+    )
 
 
 async def sounds(page, condition: str, patience_s: float = PATIENCE_S) -> None:
-    """Waits inside the page: the page's own policy forbids the evaluation that playwright's waiting needs."""
+    """Waits inside the page: the page's own policy forbids the evaluation that playwright's
+    waiting needs.
+    """
     await asyncio.wait_for(page.evaluate(f"until(() => loudness() {condition})"), patience_s)
 
 
@@ -132,7 +147,9 @@ async def type_line(page, text: str) -> None:
 
 async def pitch(page) -> float:
     """Hertz of the next loud sound."""
-    return await asyncio.wait_for(page.evaluate("until(() => loudness() > 0.2).then(pitch)"), PATIENCE_S)
+    return await asyncio.wait_for(
+        page.evaluate("until(() => loudness() > 0.2).then(pitch)"), PATIENCE_S
+    )
 
 
 async def answering(page, call, turn: int, seconds: float, hertz: float = 440.0) -> None:

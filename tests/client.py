@@ -1,82 +1,75 @@
-"""A small client of 6006 and 8888 for tests: speaks tones or text, keeps all that it is told."""
+"""A caller of 6006 and 8888 for tests: speaks tones or text, and keeps all events of its call."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
+from typing import Any, TypeVar
 
 import numpy as np
-from websockets.asyncio.client import connect
 
-from fusion.engines.scripted import tone_speech
+from whisperfusion.client import Closed, Event, ReplyAudio, ReplyDone, ReplyText, connect
+from whisperfusion.engines.scripted import tone_speech
 
-PATIENCE_S = 40.0  # bound of a test that fails
+PATIENCE_S = 120.0  # bound of a test that fails
+E = TypeVar("E")
 
 
 def spoken(text: str, pause_s: float = 2.0) -> np.ndarray:
     """Tones for the scripted engines, with a breath before and a pause behind."""
-    return np.concatenate((np.zeros(4800, np.float32), tone_speech(text), np.zeros(int(pause_s * 16000), np.float32)))
+    return np.concatenate(
+        (np.zeros(4800, np.float32), tone_speech(text), np.zeros(int(pause_s * 16000), np.float32))
+    )
 
 
 class Caller:
-    """Both sockets of one caller, with events."""
+    """A call of the typed client, in a test.
 
-    def __init__(self, server, **handshake) -> None:
+    `options` go into the handshake; audio is float32 in both directions.
+    """
+
+    def __init__(
+        self, server, *, audio: bool = True, resume_s: float = 0.0, **options: Any
+    ) -> None:
         self.server = server
-        self.uid = handshake.pop("uid", uuid.uuid4().hex)
-        self.handshake = {"uid": self.uid, "events": True, **handshake}
-        self.events: list[dict] = []
-        self.sound: list[tuple[int, bytes]] = []  # (turn, float32 bytes)
-        self.sound_events: list[dict] = []
-        self.news = asyncio.Condition()
-        self._tasks: list[asyncio.Task] = []
+        self.call = connect(
+            server.asr_url,
+            server.tts_url,
+            options=options,
+            audio=audio,
+            audio_format="float32",
+            resume_s=resume_s,
+        )
+        self.uid = self.call.uid
+        self.events: list[Event] = []
+        self._news = asyncio.Condition()
+        self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Caller:
-        self.ears = await connect(f"{self.server.tts_url}/?uid={self.uid}&events=1", max_size=None)
-        self.mouth = await connect(self.server.asr_url, max_size=None)
-        await self.mouth.send(json.dumps(self.handshake))
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._hear())]
-        await self.until(lambda: any("message" in event for event in self.events))
+        await self.call.open()
+        self._reader = asyncio.create_task(self._read())
         return self
 
-    async def __aexit__(self, *_) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await self.mouth.close()
-        await self.ears.close()
+    async def __aexit__(self, *_: object) -> None:
+        self._reader.cancel()
+        await self.call.close()
 
-    async def _listen(self) -> None:
-        try:
-            async for frame in self.mouth:
-                await self._note(self.events, json.loads(frame))
-        finally:
-            await asyncio.shield(self._note(self.events, {"type": "closed", "code": self.mouth.close_code}))
-
-    async def _hear(self) -> None:
-        turn = 0
-        async for frame in self.ears:
-            if isinstance(frame, bytes):
-                await self._note(self.sound, (turn, frame))
-                continue
-            event = json.loads(frame)
-            turn = event.get("turn", turn)
-            await self._note(self.sound_events, event)
-
-    async def _note(self, where: list, what) -> None:
-        async with self.news:
-            where.append(what)
-            self.news.notify_all()
+    async def _read(self) -> None:
+        async for event in self.call:
+            async with self._news:
+                self.events.append(event)
+                self._news.notify_all()
 
     async def until(self, condition) -> None:
-        async with self.news:
+        async with self._news:
             try:
-                await asyncio.wait_for(self.news.wait_for(condition), PATIENCE_S)
+                await asyncio.wait_for(self._news.wait_for(condition), PATIENCE_S)
             except (TimeoutError, asyncio.TimeoutError):
-                raise AssertionError(f"waited in vain; events: {self.events[-12:]}, sound: {self.sound_events[-6:]}") from None
+                last = [one for one in self.events if not isinstance(one, ReplyAudio)][-16:]
+                raise AssertionError(f"waited in vain; events: {last}") from None
 
-    async def send(self, **frame) -> None:
-        await self.mouth.send(json.dumps(frame))
+    async def closed(self) -> None:
+        """The server has ended the call."""
+        await self.until(lambda: self.of(Closed))
 
     async def speak(self, pcm: np.ndarray, *, live: bool = False) -> None:
         """As fast as the server takes it, or in real time as a microphone does."""
@@ -85,17 +78,30 @@ class Caller:
         for at in range(0, len(pcm), 1600):
             if live:
                 await asyncio.sleep(max(0.0, began + at / 16000 - loop.time()))
-            await self.mouth.send(pcm[at : at + 1600].tobytes())
+            await self.call.send_audio(pcm[at : at + 1600].tobytes())
 
-    def of(self, kind: str) -> list[dict]:
-        return [event for event in self.events if event.get("type") == kind]
+    async def send(self, type: str, **fields: Any) -> None:
+        await self.call.send(type, **fields)
+
+    @property
+    def asr_socket(self) -> Any:
+        """For frames that the client never sends."""
+        return self.call._asr
+
+    @property
+    def tts_socket(self) -> Any:
+        return self.call._tts
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     def reply(self, turn: int) -> str:
-        return " ".join(event["text"] for event in self.of("reply") if event["turn"] == turn).strip()
+        return " ".join(one.text for one in self.of(ReplyText) if one.turn == turn).strip()
 
     def audio(self, turn: int) -> np.ndarray:
-        return np.frombuffer(b"".join(data for t, data in self.sound if t == turn), np.float32)
+        parts = [one.pcm for one in self.of(ReplyAudio) if one.turn == turn]
+        return np.frombuffer(b"".join(parts), np.float32)
 
     async def answered(self, count: int = 1) -> None:
-        """Wait until `count` replies have been spoken to their end."""
-        await self.until(lambda: sum(event["last"] for event in self.of("spoken")) >= count)
+        """Wait until `count` replies have been played to their end."""
+        await self.until(lambda: len(self.of(ReplyDone)) >= count)

@@ -1,13 +1,17 @@
-"""tensorrt_llm, whisperspeech and their neighbours as recorded signatures: what a test without a GPU can hold an engine to.
+"""tensorrt_llm, whisperspeech and their neighbours as recorded signatures: what a test without a
+GPU can hold an engine to.
 
-Modules are made from data/tensorrt_llm_0_10_signatures.json. Each recorded callable binds its arguments as the real
-one would (TypeError otherwise; of overloads any may fit), notes the call, and hands it to a behaviour that the test
-supplies. What is not recorded is not there: AttributeError. What an engine may do wrong in meaning rather than in
-form (types, order, threads) is for the behaviours to check.
+Modules are made from data/tensorrt_llm_0_10_signatures.json. Each recorded callable binds its
+arguments as the real one would (TypeError otherwise; of overloads any may fit), notes the call, and
+hands it to a behaviour that the test supplies. What is not recorded is not there: AttributeError.
+What an engine may do wrong in meaning rather than in form (types, order, threads) is for the
+behaviours to check.
 
-    with fake_gpu.installed("tensorrt_llm", "torch") as gpu:      # "torch": the tiny one of fake_torch.py
+    with fake_gpu.installed("tensorrt_llm", "torch") as gpu:      # "torch": the tiny one of
+                                                                  # fake_torch.py
         @gpu.on("tensorrt_llm.runtime.Session.run")
-        def run(session, inputs, outputs, stream, context): ...   # methods get their object, class methods their class
+        def run(session, inputs, outputs, stream, context): ...   # methods get their object, class
+                                                                  # methods their class
         ...
         assert gpu.arguments("tensorrt_llm.runtime.Session.run") == [{"inputs": …, …}]
 """
@@ -31,9 +35,16 @@ from typing import Any
 
 import fake_torch
 
-RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "tensorrt_llm_0_10_signatures.json").read_text(encoding="utf-8"))
+RECORDED: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "data" / "tensorrt_llm_0_10_signatures.json").read_text(
+        encoding="utf-8"
+    )
+)
 CALLABLES = {name: entry for name, entry in RECORDED.items() if not name.startswith("_")}
-ATTRIBUTES = {name: {one["name"]: one["writable"] for one in entries} for name, entries in RECORDED["_bindings_attributes"].items()}
+ATTRIBUTES = {
+    name: {one["name"]: one["writable"] for one in entries}
+    for name, entries in RECORDED["_bindings_attributes"].items()
+}
 ENUMS: dict[str, list[str]] = RECORDED["_bindings_enums"]
 
 
@@ -64,14 +75,18 @@ class Fake:
         for name in [*CALLABLES, *ENUMS, *ATTRIBUTES]:
             if name.split(".")[0] in roots:
                 self._place(name)
-        if "tensorrt_llm" in roots:  # the package shows the logger object under the name of its module
+        # the package shows the logger object under the name of its module
+        if "tensorrt_llm" in roots:
             vars(self.modules["tensorrt_llm"])["logger"] = self.new("tensorrt_llm.logger.Logger")
 
-    # --- what tests use -----------------------------------------------------------------------------------
+    # --- what tests use --------------------------------------------------------------------------
 
     def on(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: the behaviour of a recorded callable. It gets the object or class if there is one, and the
-        bound arguments by name, defaults included (`*args` as a tuple and `**kwargs` as a dict under their names)."""
+        """Decorator: the behaviour of a recorded callable.
+
+        It gets the object or class if there is one, and the bound arguments by name, defaults
+        included (`*args` as a tuple and `**kwargs` as a dict under their names).
+        """
         assert name in CALLABLES, f"{name} is not recorded"
 
         def take(behaviour: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +96,9 @@ class Fake:
         return take
 
     def new(self, name: str, /, **attributes: Any) -> Any:
-        """An object of a recorded class without its constructor; read-only attributes are set too."""
+        """An object of a recorded class without its constructor; read-only attributes are set
+        too.
+        """
         made = object.__new__(self._classes[name])
         vars(made).update(attributes)
         return made
@@ -93,7 +110,7 @@ class Fake:
     def threads(self, name: str) -> set[int]:
         return {call.thread for call in self.calls if call.name == name}
 
-    # --- how calls go -------------------------------------------------------------------------------------
+    # --- how calls go ----------------------------------------------------------------------------
 
     def _call(self, name: str, this: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         bound = bind(name, args, kwargs)
@@ -101,14 +118,16 @@ class Fake:
         bound.apply_defaults()
         arguments = dict(bound.arguments)
         self.calls.append(Call(name, arguments, given, this, threading.get_ident()))
-        behaviour = self._behaviours.get(name) or self._behaviours.get(CALLABLES[name].get("alias_of", ""))
+        behaviour = self._behaviours.get(name) or self._behaviours.get(
+            CALLABLES[name].get("alias_of", "")
+        )
         if behaviour is not None:
             return behaviour(*([] if this is None else [this]), **arguments)
         if "constructor" not in CALLABLES[name]["binding"]:
             raise AssertionError(f"{name} was called, and the test gave it no behaviour")
         return None
 
-    # --- how modules are made -----------------------------------------------------------------------------
+    # --- how modules are made --------------------------------------------------------------------
 
     def _module(self, name: str) -> ModuleType:
         if name not in self.modules:
@@ -136,7 +155,9 @@ class Fake:
         return self._classes[name]
 
     def _place(self, name: str) -> None:
-        binding = "constructor" if name in ENUMS or name in ATTRIBUTES else CALLABLES[name]["binding"]
+        binding = (
+            "constructor" if name in ENUMS or name in ATTRIBUTES else CALLABLES[name]["binding"]
+        )
         parent, _, leaf = name.rpartition(".")
         if "constructor" in binding:
             self._class(name)
@@ -169,11 +190,17 @@ class Fake:
 
 class Recorded(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{self.__name__}.{name} is not in the recorded signatures of {self.__name__.split('.')[0]}")
+        raise AttributeError(
+            f"{self.__name__}.{name} is not in the recorded signatures of "
+            f"{self.__name__.split('.')[0]}"
+        )
 
 
 class Plain:
-    """An object of a Python class. Behaviours may set what its constructor sets in truth (`this.session = …`)."""
+    """An object of a Python class.
+
+    Behaviours may set what its constructor sets in truth (`this.session = …`).
+    """
 
     _dotted: str
     _fake: Fake
@@ -191,17 +218,23 @@ class Plain:
         self._fake._call(self._dotted, self, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{type(self)._dotted}.{name} is not recorded, and the test's behaviour did not set it")
+        raise AttributeError(
+            f"{type(self)._dotted}.{name} is not recorded, and the test's behaviour did not set it"
+        )
 
 
 class Bound(Plain):
-    """An object of a pybind11 class: exactly its recorded attributes, of which some are read-only; it cannot be copied."""
+    """An object of a pybind11 class: exactly its recorded attributes, of which some are
+    read-only; it cannot be copied.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         bound = bind(self._dotted, args, kwargs)
         bound.apply_defaults()
         known = ATTRIBUTES.get(self._dotted, {})
-        vars(self).update({f"_{name}": value for name, value in bound.arguments.items() if name in known})
+        vars(self).update(
+            {f"_{name}": value for name, value in bound.arguments.items() if name in known}
+        )
         self._fake._call(self._dotted, self, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -223,7 +256,8 @@ def bound_property(owner: str, name: str, writable: bool) -> property:
             return vars(this)[f"_{name}"]
         if name in vars(this):  # from Fake.new
             return vars(this)[name]
-        raise RuntimeError(f"{owner}.{name} was never given: it may not be asked for")  # as Response.result of an error does
+        # as Response.result of an error does
+        raise RuntimeError(f"{owner}.{name} was never given: it may not be asked for")
 
     def write(this: Any, value: Any) -> None:
         vars(this)[f"_{name}"] = value
@@ -242,20 +276,29 @@ def signatures(entry: dict[str, Any]) -> list[Signature]:
     """All ways of calling what `entry` records, without self or cls."""
 
     def one(parameters: list[dict[str, Any]]) -> Signature:
-        return Signature([
-            Parameter(p["name"], getattr(Parameter, p["kind"]), default=default(p["default"]) if p["has_default"] else Parameter.empty)
-            for p in parameters
-        ])
+        return Signature(
+            [
+                Parameter(
+                    p["name"],
+                    getattr(Parameter, p["kind"]),
+                    default=default(p["default"]) if p["has_default"] else Parameter.empty,
+                )
+                for p in parameters
+            ]
+        )
 
     return [one(parameters) for parameters in entry.get("overloads") or [entry["parameters"]]]
 
 
-# Made once, before any thread calls: CPython 3.11 that parses in two threads may raise "AST constructor recursion depth mismatch".
+# Made once, before any thread calls: CPython 3.11 that parses in two threads may raise "AST
+# constructor recursion depth mismatch".
 SIGNATURES = {name: signatures(entry) for name, entry in CALLABLES.items()}
 
 
 def bind(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """The arguments bound to the signature, or to the first overload that fits; TypeError says which there are."""
+    """The arguments bound to the signature, or to the first overload that fits; TypeError says
+    which there are.
+    """
     possible, problem = SIGNATURES[name], ""
     for signature in possible:
         try:
@@ -267,9 +310,14 @@ def bind(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.Bo
 
 @contextmanager
 def installed(*roots: str) -> Iterator[Fake]:
-    """Put the fakes of these top-level packages into sys.modules ("torch" is fake_torch), and take them out again."""
+    """Put the fakes of these top-level packages into sys.modules ("torch" is fake_torch), and
+    take them out again.
+    """
     fake = Fake(roots)
-    modules: dict[str, ModuleType] = {**fake.modules, **(fake_torch.modules() if "torch" in roots else {})}
+    modules: dict[str, ModuleType] = {
+        **fake.modules,
+        **(fake_torch.modules() if "torch" in roots else {}),
+    }
     missing = set(roots) - {name.split(".")[0] for name in modules}
     assert not missing, f"nothing is recorded of {', '.join(sorted(missing))}"
     hidden = {name: module for name, module in sys.modules.items() if name.split(".")[0] in roots}

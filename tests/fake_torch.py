@@ -1,8 +1,9 @@
-"""The few words of torch that engines speak, on numpy, so that their code runs where torch is not installed.
+"""The few words of torch that engines speak, on numpy, so that their code runs where torch is not
+installed.
 
-It is stricter than torch where a GPU would be: a tensor is on "cpu" or "cuda", `.numpy()` of a CUDA tensor is a
-TypeError, and arithmetic between the two a RuntimeError. CUDA streams are per thread, as in torch. Whatever is not
-here is an AttributeError: add it only as real torch 2.2 has it.
+It is stricter than torch where a GPU would be: a tensor is on "cpu" or "cuda", `.numpy()` of a CUDA
+tensor is a TypeError, and arithmetic between the two a RuntimeError. CUDA streams are per thread,
+as in torch. Whatever is not here is an AttributeError: add it only as real torch 2.2 has it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 
-class dtype:  # noqa: N801, torch's own name
+class dtype:
     def __init__(self, name: str, kind: Any) -> None:
         self.name, self.kind = name, np.dtype(kind)
 
@@ -25,16 +26,38 @@ class dtype:  # noqa: N801, torch's own name
         return f"torch.{self.name}"
 
 
-DTYPES = {name: dtype(name, name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")}
+DTYPES = {
+    name: dtype(name, name)
+    for name in (
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "bool",
+    )
+}
 BY_KIND = {one.kind: one for one in DTYPES.values()}
-ALIASES = {"half": "float16", "float": "float32", "double": "float64", "int": "int32", "long": "int64", "short": "int16"}
+ALIASES = {
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+    "int": "int32",
+    "long": "int64",
+    "short": "int16",
+}
 
 
-class device:  # noqa: N801
+class device:
     def __init__(self, name: Any, index: int | None = None) -> None:
         text, _, number = str(name).partition(":")
         if text not in ("cpu", "cuda"):
-            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {name}")
+            raise RuntimeError(
+                f"Expected one of cpu, cuda device type at start of device string: {name}"
+            )
         self.type, self.index = text, int(number) if number else index
 
     def __eq__(self, other: object) -> bool:
@@ -100,7 +123,9 @@ class Tensor:
         return f"tensor({self._array.tolist()}, device='{self.device}', dtype={self.dtype})"
 
     # --- elsewhere, otherwise
-    def to(self, *targets: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Tensor:
+    def to(
+        self, *targets: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False
+    ) -> Tensor:
         array, on = self._array, str(self.device)
         for target in (*targets, device, dtype):
             if isinstance(target, Tensor):
@@ -146,7 +171,10 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         if self.is_cuda:
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+            raise TypeError(
+                "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the "
+                "tensor to host memory first."
+            )
         return self._array
 
     def tolist(self) -> Any:
@@ -169,7 +197,9 @@ class Tensor:
         return (self._like(row) for row in self._array)
 
     def view(self, *shape: Any) -> Tensor:
-        return self._like(self._array.reshape(shape[0] if isinstance(shape[0], (tuple, list)) else shape))
+        return self._like(
+            self._array.reshape(shape[0] if isinstance(shape[0], (tuple, list)) else shape)
+        )
 
     reshape = view
 
@@ -177,7 +207,13 @@ class Tensor:
         return self._like(self._array.reshape(-1))
 
     def squeeze(self, at: Any = None) -> Tensor:
-        return self._like(self._array.squeeze() if at is None else self._array.squeeze(at) if self._array.shape[at] == 1 else self._array)
+        return self._like(
+            self._array.squeeze()
+            if at is None
+            else self._array.squeeze(at)
+            if self._array.shape[at] == 1
+            else self._array
+        )
 
     def unsqueeze(self, at: Any) -> Tensor:
         return self._like(np.expand_dims(self._array, at))
@@ -189,7 +225,10 @@ class Tensor:
     def _with(self, other: Any, operation: Any) -> Tensor:
         if isinstance(other, Tensor):
             if other.device != self.device and other._array.ndim:
-                raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!")
+                raise RuntimeError(
+                    "Expected all tensors to be on the same device, but found at least two "
+                    "devices, cuda:0 and cpu!"
+                )
             other = other._array
         return self._like(operation(self._array, other))
 
@@ -312,14 +351,37 @@ def modules() -> dict[str, ModuleType]:
         module.__spec__ = ModuleSpec(module.__name__, None, is_package=module is torch)
     vars(torch).update(
         DTYPES | {alias: DTYPES[name] for alias, name in ALIASES.items()},
-        __version__="2.2.2+fake", dtype=dtype, device=device, Tensor=Tensor, Size=Size, tensor=tensor, as_tensor=tensor,
-        from_numpy=from_numpy, zeros=filled(0), ones=filled(1), empty=filled(0),
-        full=full, cat=cat, inference_mode=Mode, no_grad=Mode, cuda=cuda,
+        __version__="2.2.2+fake",
+        dtype=dtype,
+        device=device,
+        Tensor=Tensor,
+        Size=Size,
+        tensor=tensor,
+        as_tensor=tensor,
+        from_numpy=from_numpy,
+        zeros=filled(0),
+        ones=filled(1),
+        empty=filled(0),
+        full=full,
+        cat=cat,
+        inference_mode=Mode,
+        no_grad=Mode,
+        cuda=cuda,
     )
     vars(cuda).update(
-        Stream=Stream, stream=in_stream, current_stream=current_stream, set_stream=set_stream, synchronize=lambda *_: None,
-        is_available=lambda: True, device_count=lambda: 1, current_device=lambda: 0, set_device=lambda _: None, empty_cache=lambda: None,
-        get_device_name=lambda *_: "Fake GPU", get_device_capability=lambda *_: (8, 9), mem_get_info=lambda *_: (20 << 30, 24 << 30),
+        Stream=Stream,
+        stream=in_stream,
+        current_stream=current_stream,
+        set_stream=set_stream,
+        synchronize=lambda *_: None,
+        is_available=lambda: True,
+        device_count=lambda: 1,
+        current_device=lambda: 0,
+        set_device=lambda _: None,
+        empty_cache=lambda: None,
+        get_device_name=lambda *_: "Fake GPU",
+        get_device_capability=lambda *_: (8, 9),
+        mem_get_info=lambda *_: (20 << 30, 24 << 30),
         OutOfMemoryError=type("OutOfMemoryError", (RuntimeError,), {}),
     )
     return {"torch": torch, "torch.cuda": cuda}

@@ -1,14 +1,16 @@
-"""A scripted language model behind the recorded signatures of tensorrt_llm: the Executor of the bindings, and ModelRunner.
+"""A scripted language model behind the recorded signatures of tensorrt_llm: the Executor of the
+bindings, and ModelRunner.
 
-Its answers depend on the question in the prompt, which is read back from the token ids. It is as strict as the
-library where the signatures say nothing: types, limits of the engine, and which thread may do what.
+Its answers depend on the question in the prompt, which is read back from the token ids. It is as
+strict as the library where the signatures say nothing: types, limits of the engine, and which
+thread may do what.
 
 | word in the question | what happens |
 | --- | --- |
 | forever | tokens without end, until cancelled |
 | silent | nothing at all, until cancelled |
 | explode | an error for this request only |
-| breakdown | the engine breaks down for everybody |
+| breakdown | the engine breaks down for all requests |
 | lost | an error for this request that says that the GPU is lost |
 | (no question) | nothing but the end: so the engine tries its longest dialogue when it is loaded |
 | anything else | "You said <question>." |
@@ -31,25 +33,51 @@ from small_tokenizers import tokenizer_for
 from tokenizers import Tokenizer
 
 EXECUTOR = "tensorrt_llm.bindings.executor"
-ARCHITECTURES = {"phi-2": "PhiForCausalLM", "phi-3": "Phi3ForCausalLM", "chatml": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
-FOLDERS = {"phi-2": "phi-2", "phi-3": "phi-3-mini-4k-instruct", "chatml": "openhermes-2.5-mistral-7b",
-           "mistral": "mistral-7b-instruct-v0.2"}
+ARCHITECTURES = {
+    "phi-2": "PhiForCausalLM",
+    "phi-3": "Phi3ForCausalLM",
+    "chatml": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+}
+FOLDERS = {
+    "phi-2": "phi-2",
+    "phi-3": "phi-3-mini-4k-instruct",
+    "chatml": "openhermes-2.5-mistral-7b",
+    "mistral": "mistral-7b-instruct-v0.2",
+}
 ENDS = {"phi-2": "<|endoftext|>", "phi-3": "<|end|>", "chatml": "<|im_end|>", "mistral": "</s>"}
-QUESTIONS = {"phi-2": r"Instruct:(.*?)\nOutput:", "phi-3": r"<\|user\|>(.*?)<\|end\|>",
-             "chatml": r"<\|im_start\|>\s*user\s(.*?)<\|im_end\|>", "mistral": r"\[INST\](.*?)\[/INST\]"}
+QUESTIONS = {
+    "phi-2": r"Instruct:(.*?)\nOutput:",
+    "phi-3": r"<\|user\|>(.*?)<\|end\|>",
+    "chatml": r"<\|im_start\|>\s*user\s(.*?)<\|im_end\|>",
+    "mistral": r"\[INST\](.*?)\[/INST\]",
+}
 
 
 def write_folder(parent: Path, template: str, **build: Any) -> Path:
-    """An engine folder as the build scripts leave it; `build` overrules the build's options."""
+    """An engine folder as the build scripts leave it; `build` overrules the build's options, and
+    the model's positions.
+    """
     folder = parent / FOLDERS[template]
     folder.mkdir(parents=True)
-    plugins = {"gpt_attention_plugin": "float16", "paged_kv_cache": True, "remove_input_padding": True, "tokens_per_block": 64,
-               "use_paged_context_fmha": False}
+    plugins = {
+        "gpt_attention_plugin": "float16",
+        "paged_kv_cache": True,
+        "remove_input_padding": True,
+        "tokens_per_block": 64,
+        "use_paged_context_fmha": False,
+    }
     limits = {"max_batch_size": 8, "max_input_len": 300, "max_output_len": 100, "max_beam_width": 1}
     plugins |= {name: value for name, value in build.items() if name in plugins}
     limits |= {name: value for name, value in build.items() if name in limits}
-    config = {"version": "0.10.0", "pretrained_config": {"architecture": ARCHITECTURES[template]},
-              "build_config": {**limits, "plugin_config": plugins}}
+    config = {
+        "version": "0.10.0",
+        "pretrained_config": {
+            "architecture": ARCHITECTURES[template],
+            "max_position_embeddings": build.get("max_position_embeddings", 4096),
+        },
+        "build_config": {**limits, "plugin_config": plugins},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "rank0.engine").write_bytes(b"plan")
     tokenizer_for(template).save(str(folder / "tokenizer.json"))
@@ -79,12 +107,14 @@ class Machine:
     answer: str = "You said {question}."
     prompts: list[str] = field(default_factory=list)
     rooms: list[int] = field(default_factory=list)  # tokens that were asked for, for each prompt
-    tried: list[tuple[int, int]] = field(default_factory=list)  # lengths of prompts without a question, and their room
+    # lengths of prompts without a question, and their room
+    tried: list[tuple[int, int]] = field(default_factory=list)
     live: dict[int, Live] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
     reading: int = 0
-    allowed: float = float("inf")  # tokens that the Executor makes for each request, where a test must be faster than it
+    # tokens that the Executor makes for each request, where a test must be faster than it
+    allowed: float = float("inf")
 
     def allow(self, tokens: float) -> None:
         with self.changed:
@@ -111,10 +141,15 @@ class Machine:
         if not asked:
             self.tried.append((len(ids), room))
             return Live("", [self.end], room)
-        question = asked[-1].rpartition("\n\n")[2].strip()  # Mistral reads its instructions before it
+        # Mistral reads its instructions before it
+        question = asked[-1].rpartition("\n\n")[2].strip()
         self.prompts.append(prompt)
         self.rooms.append(room)
-        text = " ha" * 5000 if "forever" in question else self.answer.format(question=question.rstrip("?."))
+        text = (
+            " ha" * 5000
+            if "forever" in question
+            else self.answer.format(question=question.rstrip("?."))
+        )
         return Live(question, [*self.tokens(text), self.end], room)
 
 
@@ -123,13 +158,15 @@ def machine(template: str, folder: Path, **settings: Any) -> Iterator[Machine]:
     """The fakes installed, with a scripted model behind both runners."""
     config = json.loads((folder / "config.json").read_text())["build_config"]
     with fake_gpu.installed("tensorrt_llm", "torch") as gpu:
-        made = Machine(gpu, template, Tokenizer.from_file(str(folder / "tokenizer.json")), config, **settings)
+        made = Machine(
+            gpu, template, Tokenizer.from_file(str(folder / "tokenizer.json")), config, **settings
+        )
         behave_as_executor(made)
         behave_as_runner(made)
         yield made
 
 
-# --- tensorrt_llm.bindings.executor ------------------------------------------------------------------------
+# --- tensorrt_llm.bindings.executor -------------------------------------------------------------
 
 
 def behave_as_executor(m: Machine) -> None:
@@ -139,7 +176,9 @@ def behave_as_executor(m: Machine) -> None:
     def build(this: Any, model_path: str, model_type: Any, executor_config: Any) -> None:
         assert type(model_path) is str and model_type.name == "DECODER_ONLY"
         cache = executor_config.kv_cache_config
-        assert 0 < cache.free_gpu_memory_fraction < 0.9 and cache.max_tokens, "unbounded, it takes 90 % of the free memory"
+        assert 0 < cache.free_gpu_memory_fraction < 0.9 and cache.max_tokens, (
+            "unbounded, it takes 90 % of the free memory"
+        )
         assert not cache.enable_block_reuse or m.config["plugin_config"]["use_paged_context_fmha"]
 
     @on(f"{EXECUTOR}.Request")
@@ -168,7 +207,9 @@ def behave_as_executor(m: Machine) -> None:
     @on(f"{EXECUTOR}.Executor.shutdown")
     def shutdown(this: Any) -> None:
         with m.changed:
-            assert all(one.cancelled for one in m.live.values()), "it waits until running requests end"
+            assert all(one.cancelled for one in m.live.values()), (
+                "it waits until running requests end"
+            )
             m.closed = True
 
     @on(f"{EXECUTOR}.Executor.await_responses")
@@ -181,7 +222,9 @@ def behave_as_executor(m: Machine) -> None:
             m.reading -= 1
             if any("breakdown" in one.question for one in m.live.values()):
                 raise RuntimeError("CUDA error: an illegal memory access was encountered")
-            return [response for id in list(m.live) if m.moves(m.live[id]) for response in step(m, id)]
+            return [
+                response for id in list(m.live) if m.moves(m.live[id]) for response in step(m, id)
+            ]
 
     on(f"{EXECUTOR}.Response.has_error")(lambda this: "_error_msg" in vars(this))
 
@@ -201,8 +244,13 @@ def step(m: Machine, id: int) -> list[Any]:
         return [executor.Response(request_id=id, error_msg="on fire")]
     if "lost" in one.question:
         del m.live[id]
-        return [executor.Response(request_id=id, error_msg="Encountered an error in forwardAsync function: [TensorRT-LLM][ERROR] "
-                                                           "CUDA runtime error in cudaEventQuery: an illegal memory access")]
+        return [
+            executor.Response(
+                request_id=id,
+                error_msg="Encountered an error in forwardAsync function: [TensorRT-LLM][ERROR] "
+                "CUDA runtime error in cudaEventQuery: an illegal memory access",
+            )
+        ]
     if one.cancelled:
         del m.live[id]
         return [response(one.answer[:1], False), response([], True)]  # a late token, then the end
@@ -215,7 +263,7 @@ def step(m: Machine, id: int) -> list[Any]:
     return [response([token], one.room == 0)]
 
 
-# --- tensorrt_llm.runtime.ModelRunner ----------------------------------------------------------------------
+# --- tensorrt_llm.runtime.ModelRunner -----------------------------------------------------------
 
 
 def behave_as_runner(m: Machine) -> None:
@@ -227,13 +275,30 @@ def behave_as_runner(m: Machine) -> None:
         return runner
 
     @m.gpu.on("tensorrt_llm.runtime.ModelRunner.generate")
-    def generate(runner: Any, batch_input_ids: Any, sampling_config: Any, streaming: bool, kwargs: dict[str, Any], **rest: Any) -> Any:
+    def generate(
+        runner: Any,
+        batch_input_ids: Any,
+        sampling_config: Any,
+        streaming: bool,
+        kwargs: dict[str, Any],
+        **rest: Any,
+    ) -> Any:
         import torch
 
-        assert streaming and not kwargs and len(batch_input_ids) == 1 and batch_input_ids[0].dtype == torch.int32
+        assert (
+            streaming
+            and not kwargs
+            and len(batch_input_ids) == 1
+            and batch_input_ids[0].dtype == torch.int32
+        )
         assert type(sampling_config)._dotted == "tensorrt_llm.runtime.SamplingConfig"
         stops = sampling_config.stop_words_list
-        assert stops.dtype == torch.int32 and stops.is_cuda and stops.is_contiguous() and stops.shape[:2] == (1, 2)
+        assert (
+            stops.dtype == torch.int32
+            and stops.is_cuda
+            and stops.is_contiguous()
+            and stops.shape[:2] == (1, 2)
+        )
         return steps(m, runner, batch_input_ids[0].tolist(), sampling_config)
 
 
@@ -242,13 +307,19 @@ def steps(m: Machine, runner: Any, ids: list[int], config: Any) -> Iterator[dict
     import torch
 
     one = m.begin(ids, config.max_new_tokens)
-    output = torch.tensor([[ids + [config.end_id] * config.max_new_tokens]], dtype=torch.int32, device="cuda")
+    output = torch.tensor(
+        [[ids + [config.end_id] * config.max_new_tokens]], dtype=torch.int32, device="cuda"
+    )
     lengths = torch.tensor([[len(ids)]], dtype=torch.int32, device="cuda")
-    item = {"output_ids": output} | ({"sequence_lengths": lengths} if config.output_sequence_lengths else {})
+    item = {"output_ids": output} | (
+        {"sequence_lengths": lengths} if config.output_sequence_lengths else {}
+    )
     m.live[len(m.prompts)] = one
     try:
         for at in range(config.max_new_tokens):
-            assert threading.get_ident() == runner.thread, "a session belongs to the thread that built it"
+            assert threading.get_ident() == runner.thread, (
+                "a session belongs to the thread that built it"
+            )
             if "explode" in one.question:
                 raise RuntimeError("on fire")
             if "breakdown" in one.question:

@@ -1,4 +1,6 @@
-"""What the tests of engines in another interpreter share: an engine that does badly what a test asks for, and how it is talked to."""
+"""What the tests of engines in another interpreter share: an engine that does badly what a test
+asks for, and how it is talked to.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fusion.engines import EngineError
+from whisperfusion.engines import EngineError
 
 ODD = '''
 import ctypes, logging, os, subprocess, sys, threading, weakref
 from pathlib import Path
 import numpy as np
-from fusion.engines import EngineError, Hypothesis
+from whisperfusion.engines import (
+    EngineError,
+    Hypothesis,
+    Progress,
+    Segment,
+    Thought,
+    ToolCall,
+    Truncated,
+)
+from whisperfusion.errors import Refused
 
 print("the library says hello on import")
 
@@ -26,11 +37,12 @@ class LLM:
         self.model, self.device, self.parallel = model, "cpu", parallel
         self.one, self.made = threading.Lock(), 0
 
-    def prepare(self, lines):
+    def prefill(self, history):
         os.write(1, b"prepared\\n")
+        yield ""
 
-    def reply(self, lines, *, max_tokens, temperature):
-        word = lines[-1][1]
+    def stream_chat(self, history, *, max_tokens, temperature):
+        word = history[-1][1]
         if word == "made":
             yield str(self.made)
             return
@@ -45,6 +57,8 @@ class LLM:
             elif word == "bug":
                 yield "so far so good"
                 raise ValueError("an index is off by one")
+            elif word == "full":
+                raise Refused("others keep it busy")
             elif word == "exit":
                 sys.exit()
             elif word == "hang":
@@ -68,18 +82,56 @@ class Utterance:
     def __init__(self, live):
         self.live = live
         live.add(self)
-    def hear(self, pcm, final=True):
-        return Hypothesis(str(len(self.live)), "en", np.float32(0.5))
-    finish = lambda self: self.hear(None)
+    def accept_audio(self, pcm, final=True):
+        text = str(len(self.live)) if final else "not final"
+        return Hypothesis(text, "en", np.float32(0.5), end_of_turn=np.float32(0.25))
+    finish = lambda self: self.accept_audio(None)
 
 class ASR:
     model, device, languages = "odd", "cpu", ("en",)
     def __init__(self):
         self.live = weakref.WeakSet()
-    def begin(self, options):
+    def create_utterance(self, options):
         if options.task == "dance":
             raise EngineError("nobody dances here")
         return Utterance(self.live)
+
+class AbleLLM(LLM):
+    accepts_tools, warmed = True, 0
+
+    def warm_up(self, history):
+        self.warmed = len(history)
+
+    def prefill(self, history, tools=None):
+        yield ""
+
+    def stream_chat(self, history, *, max_tokens, temperature, tools=None):
+        yield Thought()
+        yield Progress()
+        yield f"{self.warmed} warm"
+        if tools:
+            yield ToolCall("c1", tools.functions[0].name, tools.choice)
+        yield Truncated()
+
+class AbleASR(ASR):
+    def detect_language(self, pcm):
+        return "de", np.float32(0.75)
+
+    def decode_batch(self, jobs):
+        def one(utterance, pcm, final):
+            if len(pcm) == 7:
+                return ValueError("a seven")
+            if len(pcm) == 8:
+                return Refused("an eight")
+            return Hypothesis(f"{len(pcm)} {float(pcm.sum()):g} {final}", "en")
+        return [one(*job) for job in jobs]
+
+    def transcribe_batch(self, recordings, wanted):
+        at = 0.0
+        while wanted(0):
+            for index, (pcm, options) in enumerate(recordings):
+                yield index, Segment(at, at + 1, f"{len(pcm)} {options.language}")
+            at += 1
 
 class Lacking:
     def __init__(self):
@@ -88,17 +140,24 @@ class Lacking:
 
 
 def install_odd(folder: Path) -> None:
-    """As a package with entry points, which is how other people's engines are found; put `folder` on PYTHONPATH."""
+    """As a package with entry points, which is how other people's engines are found; put
+    `folder` on PYTHONPATH.
+    """
     (folder / "odd.py").write_text(ODD)
     info = folder / "odd-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
-    points = "[whisperfusion.llm]\nodd = odd:LLM\nlacking = odd:Lacking\n[whisperfusion.asr]\nodd = odd:ASR\n"
+    points = (
+        "[whisperfusion.llm]\nodd = odd:LLM\nable = odd:AbleLLM\nlacking = odd:Lacking\n"
+        "[whisperfusion.asr]\nodd = odd:ASR\nable = odd:AbleASR\n"
+    )
     (info / "entry_points.txt").write_text(points)
 
 
 def reply(engine: Any, *texts: str, max_tokens: int = 24) -> Iterator[str]:
-    return engine.reply([("user", text) for text in texts], max_tokens=max_tokens, temperature=0.0)
+    return engine.stream_chat(
+        [("user", text) for text in texts], max_tokens=max_tokens, temperature=0.0
+    )
 
 
 def ask(engine: Any, *texts: str, max_tokens: int = 24) -> str:
@@ -122,9 +181,9 @@ def kill(engine: Any) -> None:
     os.kill(pid_of(engine), signal.SIGKILL)
 
 
-def usable(engine: Any) -> bool:
-    """`EngineError` of a child that just went is no answer yet."""
+def usable(engine: Any, text: str = "alpha", answer: str = "alpha") -> bool:
+    """`EngineError` of a child that just went is not an answer yet."""
     try:
-        return ask(engine, "alpha") == "alpha"
+        return ask(engine, text) == answer
     except EngineError:
         return False

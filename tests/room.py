@@ -1,8 +1,10 @@
-"""What a microphone hears on the virtual clock of the tests: a person with a script, and our own loudspeaker.
+"""What a microphone hears on the virtual clock of the tests: a person with a script, and our own
+loudspeaker.
 
-The detector's probabilities and the recognizer's words are made of the same two things: who sounds when. A word is
-recognised when all of it was heard; a cut one may come out as another, a cough as "thank you". The loudspeaker stops, goes on
-and falls silent as a client does, and what it plays comes back `echo_s` later.
+The detector's probabilities and the recognizer's words are made of the same two things: who sounds
+when. A word is recognised when all of it was heard; a cut one may come out as another, a cough as
+"thank you". The loudspeaker stops, goes on and falls silent as a client does, and what it plays
+comes back `echo_s` later.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fusion.core.text import words
-from fusion.core.witness import is_backchannel
-from fusion.messages import Ticket
+from whisperfusion.messages import Ticket
+from whisperfusion.text.backchannel import is_backchannel
+from whisperfusion.text.segmentation import words
 
 SPOKEN = 100  # samples per second of our voice: enough to be exact to 10 ms
 OUR_WORD_S = 0.3
@@ -24,7 +26,9 @@ DIP_WINDOWS = 12  # a detector's dips inside speech are at least so far apart
 
 @dataclass(frozen=True)
 class Utterance:
-    """A person makes a sound at `at` seconds: words, or a cough without any, of which the recognizer may invent some."""
+    """A person makes a sound at `at` seconds: words, or a cough without any, of which the
+    recognizer may invent some.
+    """
 
     at: float
     words: tuple[str, ...] = ()
@@ -62,13 +66,17 @@ class Loudspeaker:
 
     def play(self, part: Stretch) -> None:
         last = self.played[-1] if self.played else part
-        follows = (last.ticket, last.index, last.first + last.count) == (part.ticket, part.index, part.first)
+        follows = (last.ticket, last.index, last.first + last.count) == (
+            part.ticket,
+            part.index,
+            part.first,
+        )
         if follows and abs(last.end - part.at) < 1e-6:
             self.played[-1] = replace(last, count=last.count + part.count)
         else:
             self.played.append(part)
 
-    def hold(self, now: float) -> None:
+    def pause(self, now: float) -> None:
         """Stop at once and keep the rest."""
         while self.played and self.played[-1].end > now + 1e-6:
             part = self.played.pop()
@@ -85,8 +93,8 @@ class Loudspeaker:
             self.play(replace(part, at=now))
             now += part.count / SPOKEN
 
-    def clear(self, now: float) -> None:
-        self.hold(now)
+    def flush(self, now: float) -> None:
+        self.pause(now)
         self._kept = []
 
     def sounds(self, when: float) -> bool:
@@ -99,7 +107,13 @@ class Loudspeaker:
 class Room:
     """`text_of(ticket, index)`: what a sentence of ours says. `echo_s` None: headphones."""
 
-    def __init__(self, seed: int, script: list[Utterance], text_of: Callable[[Ticket, int], str], echo_s: float | None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        script: list[Utterance],
+        text_of: Callable[[Ticket, int], str],
+        echo_s: float | None,
+    ) -> None:
         self.random = random.Random(seed)
         self.script, self.echo_s, self._text_of = list(script), echo_s, text_of
         self.loudspeaker = Loudspeaker()
@@ -109,7 +123,9 @@ class Room:
         """The detector's, with a dip inside speech now and then, and a click in silence."""
         chance = self.random.random()
         self._since_dip += 1
-        if self._person(when) or (self.echo_s is not None and self.loudspeaker.sounds(when - self.echo_s)):
+        if self._person(when) or (
+            self.echo_s is not None and self.loudspeaker.sounds(when - self.echo_s)
+        ):
             if chance < 0.05 and self._since_dip > DIP_WINDOWS:
                 self._since_dip = 0
                 return 0.2
@@ -122,7 +138,7 @@ class Room:
         return all(u.end < when for u in self.script) and self.loudspeaker.silent_since(when - late)
 
     def recognise(self, began: float, upto: float) -> tuple[str, bool]:
-        """The words between two times, and whether the recognizer doubts that they were any."""
+        """The words between two times, and whether it may have been a noise by the recognizer."""
         found = sorted([*self._their_words(began, upto), *self._our_words(began, upto)])
         if not found:
             coughed = any(u.invents and u.at + 0.1 <= upto and u.end >= began for u in self.script)
@@ -147,7 +163,7 @@ class Room:
         return found
 
     def _our_words(self, began: float, upto: float) -> list[tuple[float, str]]:
-        """Of our own words, those that came back whole and that nobody spoke over."""
+        """Of our own words, those that came back whole and that no user spoke over."""
         if self.echo_s is None:
             return []
         found = []
@@ -155,8 +171,13 @@ class Room:
             for i, word in enumerate(words(self._text_of(part.ticket, part.index))):
                 first = round(i * OUR_WORD_S * SPOKEN)
                 at = part.at + (first - part.first) / SPOKEN + self.echo_s
-                whole = part.first <= first and first + OUR_WORD_S * SPOKEN <= part.first + part.count + 1
+                whole = (
+                    part.first <= first
+                    and first + OUR_WORD_S * SPOKEN <= part.first + part.count + 1
+                )
                 if whole and began <= at + OUR_WORD_S / 2 and at + OUR_WORD_S <= upto + 0.01:
-                    if not any(self._person(at + share * OUR_WORD_S) for share in (0.0, 0.3, 0.6, 0.9)):
+                    if not any(
+                        self._person(at + share * OUR_WORD_S) for share in (0.0, 0.3, 0.6, 0.9)
+                    ):
                         found.append((at, word))
         return found

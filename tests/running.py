@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -17,20 +18,37 @@ from pathlib import Path
 from bench.common import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTED = tuple(f"--{stage}-engine=scripted" for stage in ("asr", "vad", "turn", "llm", "tts"))
+STAGES = ("asr", "vad", "turn", "speaker", "llm", "tts")
+SCRIPTED = tuple(f"--{stage}-engine=scripted" for stage in STAGES)
+STATE = tempfile.TemporaryDirectory(prefix="sessions-")
 
 
 class Server:
     """`python main.py` with the given flags, on ports of its own."""
 
+    command: tuple[str, ...] = (sys.executable, "main.py")
+    folder = ROOT
+
     def __init__(self, *flags: str, **environment: str) -> None:
         self.asr_port, self.tts_port, self.http_port = free_ports(3)
-        ports = [f"--asr-port={self.asr_port}", f"--tts-port={self.tts_port}", f"--http-port={self.http_port}"]
-        self.asr_url, self.tts_url = f"ws://127.0.0.1:{self.asr_port}", f"ws://127.0.0.1:{self.tts_port}"
+        ports = [
+            f"--asr-port={self.asr_port}",
+            f"--tts-port={self.tts_port}",
+            f"--http-port={self.http_port}",
+        ]
+        self.asr_url, self.tts_url = (
+            f"ws://127.0.0.1:{self.asr_port}",
+            f"ws://127.0.0.1:{self.tts_port}",
+        )
         self.http_url = f"http://127.0.0.1:{self.http_port}"
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "main.py", *ports, *flags], cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+            [*self.command, *ports, *flags],
+            cwd=self.folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            # sessions of tests are not this user's own
+            env={**os.environ, "STORE_URL": f"sqlite://{STATE.name}/s.sqlite3", **environment},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -53,16 +71,20 @@ class Server:
         except OSError:
             return 0, {}
 
-    def wait_ready(self, timeout_s: float = 120.0) -> Server:
+    def wait_ready(self, timeout_s: float = 300.0) -> Server:
         self.wait_for(lambda: "ready after" in self.log, timeout_s, "to become ready")
         return self
 
-    def wait_for(self, condition, timeout_s: float = 30.0, what: str = "") -> None:
-        """Poll from outside, as an operator would; the time is only a bound for a test that fails."""
+    def wait_for(self, condition, timeout_s: float = 60.0, what: str = "") -> None:
+        """Poll from outside, as an operator would; the time is only a bound for a test that
+        fails.
+        """
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert self.process.poll() is None, f"the server ended:\n{self.log}"
-            assert time.monotonic() < deadline, f"the server took more than {timeout_s} s {what}:\n{self.log}"
+            assert time.monotonic() < deadline, (
+                f"the server took more than {timeout_s} s {what}:\n{self.log}"
+            )
             time.sleep(0.05)
 
     def pid(self, name: str) -> int:
@@ -74,7 +96,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=60)
         self._reader.join(timeout=5)
         return code
 

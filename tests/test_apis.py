@@ -1,4 +1,6 @@
-"""The examples of docs/apis.md, each run as it stands there against a running server, with only the address changed."""
+"""The examples of docs/apis.md, each run as it stands there against a running server, with only
+the address changed.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ROOT, SCRIPTED, Server
-from test_rest import heard, said, wav
-
-from bench.common import free_ports
+from running import ROOT
+from test_rest import speech_of, wav, words_in
 
 DOCS = (ROOT / "docs" / "apis.md").read_text(encoding="utf-8")
 EXAMPLES = {
     name: (language, text)
     for language, text, name in (
-        (m[1], m[0].split("\n", 1)[1].rsplit("```", 1)[0], m[2]) for m in re.finditer(r"```(python|sh)\n# (\S+)\n.*?```", DOCS, re.S)
+        (m[1], m[0].split("\n", 1)[1].rsplit("```", 1)[0], m[2])
+        for m in re.finditer(r"```(python|sh)\n# (\S+)\n.*?```", DOCS, re.S)
     )
 }
 EXPECTED = {
@@ -44,33 +45,26 @@ MADE = {
 }
 
 
-@pytest.fixture(scope="module")
-def server():
-    (wyoming,) = free_ports(1)
-    running = Server(*SCRIPTED, f"--wyoming-port={wyoming}")
-    running.wyoming_port = wyoming
-    try:
-        yield running.wait_ready()
-    finally:
-        running.stop()
-
-
 def test_every_example_is_run():
-    assert set(EXAMPLES) == set(EXPECTED) and DOCS.count("```python") + DOCS.count("```sh") == len(EXAMPLES)
+    assert set(EXAMPLES) == set(EXPECTED) and DOCS.count("```python") + DOCS.count("```sh") == len(
+        EXAMPLES
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_an_example_does_what_it_says(server, name, tmp_path):
+async def test_an_example_does_what_it_says(scripted_server, name, tmp_path):
     language, text = EXAMPLES[name]
     if language == "sh" and shutil.which("curl") is None:
         pytest.fail("curl is missing; .ci/run installs it")
-    pcm = said("alpha beta")
+    pcm = speech_of("alpha beta")
     upper = np.interp(np.arange(len(pcm) * 3 // 2) / 1.5, np.arange(len(pcm)), pcm)
     (tmp_path / "question.wav").write_bytes(wav(pcm))
     (tmp_path / "question-24k.wav").write_bytes(wav(upper, 24_000))
     (tmp_path / "question.raw").write_bytes((pcm * 32767).astype("<i2").tobytes())
     (tmp_path / name).write_text(
-        text.replace("localhost:8000", f"127.0.0.1:{server.http_port}").replace("localhost:10300", f"127.0.0.1:{server.wyoming_port}")
+        text.replace("localhost:8000", f"127.0.0.1:{scripted_server.http_port}").replace(
+            "localhost:10300", f"127.0.0.1:{scripted_server.wyoming_port}"
+        )
     )
     command = [sys.executable, name] if language == "python" else ["bash", "-e", name]
     done = await asyncio.to_thread(
@@ -82,8 +76,11 @@ async def test_an_example_does_what_it_says(server, name, tmp_path):
         timeout=90,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_PROXY": "*"},
     )
-    assert done.returncode == 0 and EXPECTED[name] in done.stdout, (done.stdout[-500:], done.stderr[-2000:])
+    assert done.returncode == 0 and EXPECTED[name] in done.stdout, (
+        done.stdout[-500:],
+        done.stderr[-2000:],
+    )
     if name in MADE:
         file, words = MADE[name]
         data = Path(tmp_path / file).read_bytes()
-        assert words is None or heard(data) == words
+        assert words is None or words_in(data) == words

@@ -1,740 +1,522 @@
-"""The table of states at the top of conversation.py, row by row, with literal times."""
+"""The detector's view and the turns as one: when words and scores are asked for, and what they
+change, window by window.
+"""
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
 
-from fusion.core.conversation import COVERED, DOUBT_WAIT_S, FILLER_S, OVERLAP, REPLY_WAIT_S, THINKING_S, WORDS_WAIT_S, Conversation, State
-from fusion.core.dialogue import APOLOGY
-from fusion.core.doubt import ECHO_LAG_S
-from fusion.core.endpoint import TAIL
-from fusion.core.guesses import EARLY_GUESSES, GUESSES
-from fusion.core.playout import FILLER
-from fusion.core.turns import (
-    BotSaid,
-    Counts,
-    HeardYou,
-    Interrupted,
-    Latency,
-    Played,
-    StartHearing,
-    StopHearing,
-    Thinking,
-    TurnFailed,
-    UserSaid,
+from whisperfusion.audio import MICROPHONE_RATE, VAD_WINDOW, to_samples
+from whisperfusion.messages import (
+    Cancel,
+    Commit,
+    Failed,
+    Generate,
+    Pause,
+    PlaybackProgress,
+    Prefill,
+    Resume,
+    Sentence,
 )
-from fusion.messages import Cancel, Commit, Failed, Generate, Hold, Line, Prepare, Resume, Sentence, Spoken, Ticket
+from whisperfusion.text.end_of_turn import Ending
+from whisperfusion.turns import events
+from whisperfusion.turns.commands import (
+    ReplyInterrupted,
+    RequestTranscript,
+    RequestTurnDetection,
+    StartTranscribing,
+    StopTranscribing,
+    TurnAccepted,
+    UserTurnFinal,
+)
+from whisperfusion.turns.conversation import Conversation
+from whisperfusion.turns.endpointing import TAIL, SpeechStarted, SpeechStopped
+from whisperfusion.turns.options import Options
+from whisperfusion.turns.states import State
+from whisperfusion.turns.transcript_requests import EARLY
+from whisperfusion.turns.turn_detection import MOST_S, SILENCE_S, by_heads, combined
 
-SECOND = 16_000
+QUESTION, PLAIN, OPEN = "what time is it", "I like green tea", "what is the"
+WINDOW_S = VAD_WINDOW / MICROPHONE_RATE
 
 
-def kinds(commands):
-    return [type(command) for command in commands]
+class Call:
+    """A conversation and the audio that it receives; every command is kept with the position at
+    which it came.
+    """
 
+    def __init__(self, *, replies=True, scored=True, max_silence_s=MOST_S):
+        self.c = Conversation(
+            "a",
+            Options("Be nice.", replies=replies, turn_detector=scored, max_silence_s=max_silence_s),
+        )
+        self.log = []
 
-def of(commands, kind):
-    return [command for command in commands if isinstance(command, kind)]
+    @property
+    def now(self):
+        return self.c.position / MICROPHONE_RATE
 
+    def event(self, event, now=None):
+        commands = self.c.receive(event, self.now if now is None else now)
+        self.log += [(self.c.position, command) for command in commands]
+        return commands
 
-class Talk:
-    """A conversation and short words for what happens to it; `now` moves by hand."""
+    def change(self, **options):
+        self.event(events.OptionsChanged(replace(self.c.options, **options)))
 
-    def __init__(self, **options):
-        self.c = Conversation("a", "Be nice.", **options)
-        self.now = 0.0
+    def sound(self, seconds, probability=0.9):
+        return [
+            c
+            for _ in range(round(seconds / WINDOW_S))
+            for c in self.event(events.SpeechProbability(probability), self.now + WINDOW_S)
+        ]
 
-    def user(self, text, start_s=1.0, stop_s=2.0):
-        """Speech from start to stop with its words known at once."""
-        out = self.c.speech_started(int(start_s * SECOND), self.now)
-        out += self.c.speech_stopped(int(stop_s * SECOND), self.now, self.now)
-        return out + self.c.heard_words(text, int((stop_s + 0.1) * SECOND), self.now)
+    def silence(self, seconds):
+        return self.sound(seconds, 0.1)
 
-    def answer(self, text="Hello there.", ticket=None, last=True):
-        return self.c.sentence(Sentence(ticket or self.c.dialogue.reply.ticket, 0, text, last), self.now)
+    def words(self, text, upto=None, noise=False, end_of_turn=None):
+        upto = self.c.position if upto is None else upto
+        return self.event(events.InterimTranscript(text, upto, noise, end_of_turn))
 
-    def played(self, heard=1.0, total=1.0, last=True):
-        return self.c.spoken(Spoken(self.c.dialogue.reply.ticket, 0, heard, total, last), self.now)
+    def score(self, probability, stopped_at=None, by_states=None):
+        stopped_at = self.c.paused_at if stopped_at is None else stopped_at
+        return self.event(events.EndOfTurnProbability(probability, stopped_at, by_states))
 
-    def in_bot(self, text="Hello there.", heard=0.5):
-        self.user("hi you")
-        self.c.turn_ended(True, self.now)
-        self.answer(text)
-        self.played(heard, 1.0, last=False)
-        assert self.c.state is State.BOT
+    def said(self, text, silence_s=0.256):
+        """One second of speech, the words of it, and so much silence."""
+        self.sound(1.024)
+        self.silence(0.16)
+        self.words(text)
+        self.silence(silence_s - 0.16)
         return self
 
+    def answering(self, text="Hello there, it is noon."):
+        self.said(PLAIN)
+        self.event(events.CommitTurn())
+        self.event(Sentence(self.c.reply_ticket, 0, text, True))
+        self.event(PlaybackProgress(self.c.reply_ticket, 0, 0.5, 3.0))
+        assert self.c.state is State.REPLYING
+        self.silence(1.024)  # of the user
+        self.log.clear()
+        return self
 
-@pytest.mark.parametrize(("heard_s", "signs"), [(0.4, 2), (3.0, 0)])
-def test_who_was_cut_off_is_given_time_in_what_follows(heard_s, signs):
-    """Speech right after our first sound: the turn was not over. One pause before it, and the one that we took for its end."""
-    talk = Talk()
-    talk.c.speech_started(SECOND, 1.0)
-    talk.c.speech_stopped(2 * SECOND, 2.0, 2.0)
-    talk.c.speech_started(3 * SECOND, 3.0)
-    talk.c.speech_stopped(4 * SECOND, 4.0, 4.0)
-    talk.c.heard_words("it was a bright cold day", 5 * SECOND, 5.0)
-    talk.c.turn_ended(True, 5.0)
-    talk.answer("It may have been.")
-    talk.played(heard_s, 4.0, last=False)
-    talk.c.speech_started(6 * SECOND, 6.0)
-    talk.c.speech_stopped(7 * SECOND, 7.0, 7.0)
-    assert Interrupted in kinds(talk.c.heard_words("and the clocks were striking", 8 * SECOND, 7.2))
-    assert talk.c.telling == signs
+    def of(self, kind):
+        return [(at, command) for at, command in self.log if isinstance(command, kind)]
 
-
-def test_an_open_call_and_each_start_of_speech_warm_the_prompt():
-    talk = Talk()
-    assert talk.c.opened() == [Prepare(Ticket("a", 1, 0), (Line("system", "Be nice."),))] and Talk(replies=False).c.opened() == []
-    out = talk.c.speech_started(5000, 1.0)
-    assert kinds(out) == [StartHearing, Prepare] and out[0].at == 5000
-    assert out[1].lines == (Line("system", "Be nice."),)
-    assert talk.c.state is State.USER
+    def silence_until(self, kind):
+        """Seconds from the beginning of this pause until a command of `kind` came or comes."""
+        while not self.of(kind):
+            self.silence(WINDOW_S)
+            assert self.now < 60
+        return (self.of(kind)[0][0] - self.of(SpeechStopped)[-1][1].at) / MICROPHONE_RATE
 
 
-def test_a_guess_is_generated_in_the_pause_and_committed_when_the_turn_ends():
-    talk = Talk()
-    out = talk.user("what time is it")
-    (guess,) = of(out, Generate)
-    assert guess.lines == (Line("system", "Be nice."), Line("user", "what time is it"))
-    assert talk.answer("Noon.") == []  # nothing is shown before the commit
-    out = talk.c.turn_ended(False, 1.0)
-    assert kinds(out) == [StopHearing, HeardYou, UserSaid, Commit, BotSaid]
-    assert of(out, Commit)[0].ticket == guess.ticket and of(out, BotSaid)[0].text == "Noon."
-    assert talk.c.state is State.BOT and talk.c.dialogue.counts == Counts(turns=1, guesses=1, guesses_used=1)
+def about(seconds):
+    return pytest.approx(seconds, abs=WINDOW_S)
 
 
-# --- while somebody speaks --------------------------------------------------------------------------------
+# --- asking for words ---------------------------------------------------------------------------
 
 
-def listening(text="", **options):
-    """A person speaks since second 1 and was heard up to second 2."""
-    talk = Talk(**options)
-    talk.c.speech_started(SECOND, 1.0)
-    if text:
-        talk.c.heard_words(text, 2 * SECOND, 2.1)
-    return talk
+def test_words_are_asked_for_regularly_while_somebody_speaks():
+    call = Call()
+    assert call.silence(1.0) == []
+    call.sound(2.0)
+    asked = [at for at, ask in call.of(RequestTranscript) if ask == RequestTranscript(urgent=False)]
+    assert len(asked) >= 5 and asked == [at for at, _ in call.of(RequestTranscript)]
+    assert {later - at for at, later in itertools.pairwise(asked)} == {
+        -(-to_samples(Options().interim_every_s) // VAD_WINDOW) * VAD_WINDOW
+    }
+
+
+def test_a_ration_makes_partial_words_rarer():
+    call = Call()
+    call.change(interim_every_s=1.0)
+    call.sound(3.2)
+    assert len(call.of(RequestTranscript)) == 3
+
+
+def test_words_are_asked_for_at_once_and_once_when_the_sound_stops():
+    call = Call()
+    call.sound(1.024)
+    ended = call.c.position
+    call.silence(2.0)
+    urgent = [at for at, ask in call.of(RequestTranscript) if ask.urgent]
+    assert urgent == [ended + EARLY] and EARLY >= TAIL  # else they would not count as known
+    assert call.of(RequestTranscript)[-1][1].urgent  # nothing more in the silence
+
+
+def test_when_the_sound_stops_what_is_known_of_it_is_preempted():
+    call = Call()
+    call.sound(1.024)
+    call.words(PLAIN)
+    assert not call.of(Generate)
+    call.silence(EARLY / MICROPHONE_RATE)
+    assert [early.history[-1].text for _, early in call.of(Generate)] == [PLAIN] and not call.of(
+        SpeechStopped
+    )
+
+
+@pytest.mark.parametrize(("silence_s", "read"), [(0.0, [Prefill]), (0.032, [])])
+def test_nothing_is_read_in_advance_once_the_sound_may_have_stopped(silence_s, read):
+    call = Call()
+    call.sound(1.024)
+    call.silence(silence_s)
+    assert [type(c) for c in call.words(OPEN)] == read
+
+
+def test_each_dip_in_the_speech_is_heard_early():
+    call = Call()
+    for _ in range(3):
+        call.sound(0.512)
+        call.silence(0.096)
+    assert [ask.urgent for _, ask in call.of(RequestTranscript)].count(True) == 3 and not call.of(
+        SpeechStopped
+    )
+
+
+def test_speech_that_is_cut_by_hand_is_read_to_its_end():
+    call = Call()
+    call.sound(1.024)
+    out = call.event(events.CommitTurn())
+    assert [type(c) for c in out] == [SpeechStopped, RequestTranscript, TurnAccepted] and out[
+        1
+    ].urgent
+    assert Commit in map(type, call.words("hi you"))
+
+
+def test_a_sound_that_is_committed_the_moment_it_is_noticed_is_read():
+    """0.1 s of sound: no request for words was due before, and without one the turn waited for
+    20 s in vain.
+    """
+    call = Call()
+    call.change(automatic_turns=False)
+    call.sound(0.096)
+    assert call.c.state is State.USER_SPEAKING
+    commands = call.event(events.CommitTurn())
+    assert RequestTranscript(urgent=True) in commands and not call.c.user_turn_open
+
+
+def test_nobody_asks_for_words_that_nobody_hears():
+    call = Call().answering()
+    call.event(events.TextTyped("hi you"))
+    call.event(events.InterruptReply())
+    call.log.clear()
+    call.silence(3.0)
+    assert not call.of(RequestTranscript) and not call.of(RequestTurnDetection)
+
+
+def test_a_stretch_that_begins_inside_a_dip_is_read_when_it_ends():
+    """Our echo is left behind and heard anew from its middle on, just while the sound stops."""
+    call = Call().answering()
+    # so far that it has said "it"
+    call.event(PlaybackProgress(call.c.reply_ticket, 0, 1.5, 3.0))
+    call.sound(0.512)
+    call.silence(0.256)
+    # an echo: from now on the sound goes on
+    assert Resume in map(type, call.words("hello there it"))
+    call.silence(0.512)
+    call.log.clear()
+    call.sound(0.512)
+    call.silence(0.128)
+    assert [type(c) for c in call.words("it is noon", call.c.position - EARLY)] == [
+        StartTranscribing
+    ]
+    asked = [c for c in call.silence(0.096) if isinstance(c, RequestTranscript)]
+    assert asked == [RequestTranscript(urgent=True)] and call.c.state is State.OVERLAP
+    call.words("")
+    assert call.c.state is State.REPLYING
+
+
+# --- how much silence ends the turn -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "guessed"),
+    ("text", "score", "silence_s"),
     [
-        ("", "How old is the bridge?", True),  # a whole question
-        ("", "I like green tea.", False),  # a full stop says nothing: the recognizer puts one everywhere
-        ("I like green tea", "I like green tea", True),  # nothing new while sound went on
-        ("I like green", "I like green tea", False),
-        ("", "I see.", False),  # too short
-        ("What is the", "What is the", False),  # asks for more
-        ("", "What is the.", False),
-        ("", "My number is five five five.", False),  # spelled
-        ("", "", False),
+        (QUESTION, 0.98, SILENCE_S[Ending.QUESTION][0]),
+        (QUESTION, 0.05, SILENCE_S[Ending.QUESTION][3]),
+        (PLAIN, 0.98, SILENCE_S[Ending.PLAIN][0]),
+        (PLAIN, 0.05, SILENCE_S[Ending.PLAIN][3]),
+        (OPEN, 0.98, SILENCE_S[Ending.OPEN][0]),
+        (OPEN, 0.05, SILENCE_S[Ending.OPEN][3]),
     ],
 )
-def test_words_that_sound_whole_are_guessed_while_somebody_speaks(first, then, guessed):
-    talk = listening()
-    assert of(talk.c.heard_words(first, 2 * SECOND, 2.1), Generate) == []
-    out = of(talk.c.heard_words(then, 3 * SECOND, 3.1), Generate)
-    assert len(out) == guessed and talk.c.dialogue.counts.guesses == guessed and talk.c.state is State.USER
-
-
-def test_an_early_guess_that_more_words_contradict_is_cancelled():
-    talk = listening("How old is the bridge?")
-    first = talk.c.dialogue.reply.ticket
-    out = talk.c.heard_words("How old is the bridge over the", 3 * SECOND, 3.1)
-    assert kinds(out) == [Cancel, Prepare] and out[0].ticket > first and talk.c.dialogue.reply is None
-    assert out[1].lines[-1] == Line("user", "How old is the bridge over the")  # the model reads at least what was said so far
-
-
-def test_an_early_guess_is_answered_with_when_it_was_right():
-    talk = listening("How old is the bridge?")
-    guess = talk.c.dialogue.reply.ticket
-    talk.c.speech_stopped(3 * SECOND, 3.0, 3.2)
-    assert talk.c.heard_words("how old is the bridge", 4 * SECOND, 3.3) == []
-    out = talk.c.turn_ended(False, 3.4)
-    assert of(out, Commit) == [Commit(guess)] and talk.c.dialogue.counts.guesses_used == 1
-
-
-def test_there_are_few_early_guesses():
-    talk = listening()
-    for n in range(6):
-        talk.c.heard_words("How old is the " + "old " * n + "bridge?", (2 + n) * SECOND, 2.0 + n)
-    assert talk.c.dialogue.counts.guesses == EARLY_GUESSES
-
-
-def test_who_has_no_time_to_waste_guesses_only_in_pauses():
-    talk = listening()
-    talk.c.early_guesses = False
-    assert talk.c.heard_words("How old is the bridge?", 2 * SECOND, 2.1) == []
-    talk.c.speech_stopped(3 * SECOND, 3.0, 3.2)
-    assert kinds(talk.c.heard_words("How old is the bridge?", 4 * SECOND, 3.3)) == [Generate]
-
-
-def test_words_that_were_known_before_the_pause_are_guessed_at_once():
-    talk = listening()
-    talk.c.heard_words("I like tea", 3 * SECOND + TAIL, 3.1)
-    assert kinds(talk.c.speech_stopped(3 * SECOND, 3.0, 3.2)) == [Generate]
-
-
-def test_when_the_sound_stops_the_words_that_are_known_are_guessed_if_they_cover_it():
-    """The recognizer is asked for the last words at that moment, and mostly finds the same."""
-    for stopped, guessed in ((2 * SECOND + COVERED, [Generate]), (2 * SECOND + COVERED + 1, [])):
-        talk = listening("I like green tea.")
-        assert kinds(talk.c.falls_silent(stopped, 2.4)) == guessed
-        talk.c.speech_stopped(stopped, 2.3, 2.5)
-        assert kinds(talk.c.heard_words("I like green tea", 3 * SECOND, 2.6)) == ([] if guessed else [Generate])
-    talk = listening("I like green tea.")
-    talk.c.falls_silent(2 * SECOND, 2.1)
-    talk.c.speech_stopped(2 * SECOND, 2.0, 2.2)
-    assert kinds(talk.c.heard_words("I like green trees", 3 * SECOND, 2.3)) == [Cancel, Generate]
-
-
-@pytest.mark.parametrize("text", ["What is the", ""])
-def test_words_that_ask_for_more_are_not_guessed_when_the_sound_stops(text):
-    assert listening(text).c.falls_silent(2 * SECOND, 2.1) == []
-
-
-def test_once_the_sound_has_stopped_nothing_is_read_that_the_answer_would_wait_for():
-    talk = listening()
-    assert kinds(talk.c.heard_words("What is the", 2 * SECOND, 2.1)) == [Prepare]
-    assert talk.c.heard_words("What is the matter with", 3 * SECOND, 3.1, ending=True) == []
-    assert kinds(talk.c.heard_words("I like green tea", 4 * SECOND, 4.1, ending=True)) == [Generate]
-
-
-def test_older_words_than_those_known_change_nothing():
-    talk = listening("I like green")
-    assert talk.c.heard_words("I lie", 2 * SECOND, 2.2) == [] and talk.c.heard_words("I", SECOND, 2.2) == []
-    talk.c.speech_stopped(3 * SECOND, 3.0, 3.2)
-    assert talk.c.words is None
-    talk.c.heard_words("I like green tea", 4 * SECOND, 3.3)
-    assert talk.c.words == "I like green tea"
-
-
-# --- in the pause -----------------------------------------------------------------------------------------
-
-
-def test_the_same_words_in_other_spelling_keep_the_guess():
-    talk = Talk()
-    talk.user("what time is it")
-    talk.c.speech_started(3 * SECOND, 1.0)
-    talk.c.speech_stopped(4 * SECOND, 1.5, 1.5)
-    assert of(talk.c.heard_words("What time is it?", 5 * SECOND, 2.0), Generate) == []
-
-
-def test_changed_words_replace_the_guess():
-    talk = Talk()
-    first = of(talk.user("what time"), Generate)[0]
-    talk.c.speech_started(3 * SECOND, 1.0)
-    out = talk.c.heard_words("what time does the train", 4 * SECOND, 1.2)
-    assert kinds(out) == [Cancel, Prepare] and out[0].ticket > first.ticket
-    assert talk.answer("Noon.", ticket=first.ticket) == []
-    talk.c.speech_stopped(5 * SECOND, 1.5, 1.5)
-    out = talk.c.heard_words("what time does the train leave", 6 * SECOND, 2.0)
-    assert of(out, Generate)[0].ticket > first.ticket
-
-
-def test_no_more_guesses_than_allowed_and_none_in_long_turns():
-    talk = Talk()
-    talk.user("one")
-    for n in range(10):
-        at = 3 * SECOND + n * SECOND // 2
-        talk.c.speech_started(at, 1.0)
-        talk.c.speech_stopped(at + SECOND // 10, 1.0, 1.0)
-        talk.c.heard_words("one " + "more " * (n + 1), at + SECOND // 4, 1.0)
-    assert talk.c.dialogue.counts.guesses == GUESSES and talk.c.telling >= 10
-    talk = Talk()
-    assert of(talk.user("a long speech", 1.0, 12.0), Generate) == []
-    assert kinds(talk.c.turn_ended(True, 1.0)) == [StopHearing, HeardYou, UserSaid, Generate, Commit]
-
-
-def test_unfinished_words_are_no_guess_and_answered_when_the_turn_is_over():
-    """How long that takes is a matter of patience.py."""
-    talk = Talk()
-    assert of(talk.user("what is the"), Generate) == []
-    assert kinds(talk.c.turn_ended(False, 1.0)) == [StopHearing, HeardYou, UserSaid, Generate, Commit]
-
-
-def test_a_turn_without_words_is_dropped():
-    talk = Talk()
-    talk.user("")
-    out = talk.c.turn_ended(True, 1.0)
-    assert kinds(out) == [StopHearing, UserSaid] and out[1].text == ""
-    assert talk.c.state is State.IDLE and talk.c.wake_at is None and talk.c.dialogue.memory.lines == []
-
-
-def test_the_turn_waits_for_its_words():
-    talk = Talk()
-    talk.c.speech_started(0, 0.0)
-    talk.c.speech_stopped(2 * SECOND, 2.0, 2.0)
-    assert talk.c.turn_ended(True, 2.5) == [HeardYou(1)] and talk.c.closing
-    out = talk.c.heard_words("hello there", 3 * SECOND, 3.0)
-    assert Commit in kinds(out) and HeardYou not in kinds(out)  # it was told
-
-
-def test_a_likely_end_is_told_once_and_judged_again_with_the_words():
-    talk = Talk()
-    talk.c.speech_started(0, 0.0)
-    talk.c.speech_stopped(2 * SECOND, 2.0, 2.2)
-    assert talk.c.turn_ended(False, 2.6) == [HeardYou(1)] and talk.c.turn_ended(False, 2.7) == [] and not talk.c.closing
-    assert kinds(talk.c.heard_words("hello there", 3 * SECOND, 3.0)) == [Generate]
-    talk.c.speech_started(4 * SECOND, 4.0)  # they went on: what they were told is void
-    talk.c.speech_stopped(5 * SECOND, 5.0, 5.2)
-    talk.c.heard_words("hello there Ann", 6 * SECOND, 5.3)
-    assert kinds(talk.c.turn_ended(False, 5.4)) == [StopHearing, HeardYou, UserSaid, Commit]
-
-
-@pytest.mark.parametrize("options", [{"replies": False}, {}])
-def test_a_surely_ended_turn_without_words_is_dropped_when_they_come(options):
-    talk = Talk(**options)
-    talk.c.speech_started(0, 0.0)
-    talk.c.speech_stopped(2 * SECOND, 2.0, 2.2)
-    assert kinds(talk.c.turn_ended(True, 2.6)) == ([HeardYou] if talk.c.replies else [])
-    assert talk.c.heard_words("", 3 * SECOND, 3.0) == [StopHearing(), UserSaid(1, "")] and talk.c.state is State.IDLE
-
-
-def test_an_overloaded_machine_asks_for_brief_answers():
-    talk = Talk()
-    talk.c.dialogue.brief = True
-    assert of(talk.user("hi you"), Generate)[0].brief
-
-
-# --- the answer -------------------------------------------------------------------------------------------
-
-
-def test_thinking_is_told_once_and_only_before_any_sound():
-    talk = Talk()
-    talk.user("hi you")
-    talk.c.turn_ended(True, 5.0)
-    assert talk.c.wake_at == 5.0 + THINKING_S and talk.c.wake(5.1) == []
-    assert talk.c.wake(5.0 + THINKING_S) == [Thinking(1)] and talk.c.wake(6.0) == []
-    talk = Talk().in_bot()
-    assert talk.c.wake(THINKING_S) == [] and talk.c.state is State.BOT
-
-
-def test_a_filler_is_due_a_second_after_the_speech_and_no_part_of_the_answer():
-    talk = Talk(filler="One moment.")
-    talk.c.speech_started(0, 9.0)
-    talk.c.speech_stopped(SECOND, ended_at=10.0, now=10.2)
-    talk.c.heard_words("hi you", 2 * SECOND, 10.4)
-    (commit,) = of(talk.c.turn_ended(False, 10.6), Commit)
-    assert commit == Commit(talk.c.dialogue.reply.ticket, "One moment.", pytest.approx(10.0 + FILLER_S - 10.6))
-    assert kinds(talk.c.spoken(Spoken(commit.ticket, FILLER, 0.0, 0.8), 11.0)) == [Played]
-    assert talk.c.wake_at > 11.5  # no "thinking" beside it
-    talk.answer("Hello there.")
-    talk.c.spoken(Spoken(commit.ticket, FILLER, 0.8, 0.8), 11.8)
-    assert kinds(talk.c.spoken(Spoken(commit.ticket, 0, 0.0, 1.0), 11.8)) == [Played, Latency]
-    talk.played()
-    assert talk.c.dialogue.memory.lines[-1] == Line("assistant", "Hello there.")
-    assert of(Talk().in_bot().c.typed("x", 1.0), Commit)[0].filler == ""
-
-
-def test_a_played_reply_is_remembered():
-    talk = Talk().in_bot()
-    talk.played()
-    assert talk.c.state is State.IDLE and talk.c.dialogue.reply is None and talk.c.wake_at is None
-    assert talk.c.dialogue.memory.lines == [Line("user", "hi you"), Line("assistant", "Hello there.")]
-
-
-def test_the_last_audio_may_be_reported_before_the_last_sentence():
-    talk = Talk()
-    talk.user("hi you")
-    talk.c.turn_ended(True, 0.0)
-    talk.answer("Hello there.", last=False)
-    talk.played(last=True)
-    assert talk.c.state is State.BOT
-    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 1, "", last=True), 0.0)
-    assert talk.c.state is State.IDLE
-
-
-@pytest.mark.parametrize("noise", ["", "mm-hmm", "Yeah.", "hello there it is"])
-def test_a_cough_a_backchannel_or_an_echo_resumes(noise):
-    talk = Talk().in_bot("Hello there, it is noon.")
-    ticket = talk.c.dialogue.reply.ticket
-    out = talk.c.speech_started(5 * SECOND, 1.0)
-    assert kinds(out) == [StartHearing, Hold] and out[1].ticket == ticket
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.2)
-    out = talk.c.heard_words(noise, 7 * SECOND, 1.4)
-    assert kinds(out) == [StopHearing, Resume] and out[1].ticket == ticket
-    assert talk.c.state is State.BOT and talk.c.dialogue.counts.false_interruptions == 1 and talk.c.dialogue.counts.interruptions == 0
-
-
-def doubting(text="Hello there, it is noon.", echoed=False, heard=0.5):
-    """Somebody sounds over the answer since second 5."""
-    talk = Talk().in_bot(text, heard)
-    if echoed:
-        talk.c.speech_started(3 * SECOND, 0.5)
-        talk.c.speech_stopped(4 * SECOND, 0.7, 0.7)
-        talk.c.heard_words("hello there it", 4 * SECOND + TAIL, 0.8)
-    talk.c.speech_started(5 * SECOND, 1.0)
-    assert talk.c.state is State.DOUBT
-    return talk
-
-
-@pytest.mark.parametrize("noise", ["", "mm-hmm", "there it is"])
-def test_words_that_were_known_before_the_sound_stopped_decide_when_it_does(noise):
-    talk = doubting()
-    assert talk.c.heard_words(noise, 6 * SECOND + TAIL, 1.2) == []
-    assert kinds(talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)) == [StopHearing, Resume]
-
-
-def test_doubtful_words_are_none():
-    talk = doubting()
-    assert talk.c.heard_words("Thank you for watching.", 6 * SECOND, 1.2, doubtful=True) == []
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)
-    assert Resume in kinds(talk.c.heard_words("Thank you for watching.", 7 * SECOND, 1.5, doubtful=True))
-    talk = doubting()
-    talk.c.heard_words("Thank you for watching.", 6 * SECOND, 1.2, doubtful=True)
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)
-    assert Resume in kinds(talk.c.wake(1.3 + DOUBT_WAIT_S))  # nor do they count when no others come
-
-
-def test_a_backchannel_that_is_cut_waits_for_its_rest():
-    talk = doubting()
-    assert talk.c.heard_words("I", 6 * SECOND, 1.2) == [] and talk.c.state is State.DOUBT
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)
-    assert Resume in kinds(talk.c.heard_words("I see", 7 * SECOND, 1.5))
-    talk = doubting()
-    talk.c.heard_words("I", 6 * SECOND, 1.2)
-    assert Interrupted in kinds(talk.c.heard_words("I want", 7 * SECOND, 1.5))
-
-
-def test_speech_that_starts_again_in_doubt_waits_for_the_words_of_that_too():
-    talk = doubting()
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)
-    assert talk.c.speech_started(7 * SECOND, 1.5) == []
-    assert talk.c.heard_words("", 7 * SECOND, 1.6) == [] and talk.c.state is State.DOUBT
-    assert Interrupted in kinds(talk.c.heard_words("what now", 8 * SECOND, 1.9))
-
-
-def test_before_the_answer_is_heard_not_even_doubtful_words_are_a_noise():
-    """Nothing sounds that a cough could interrupt, and whoever goes on speaking is not to be talked over."""
-    talk = Talk()
-    talk.user("and so my fellow americans")
-    talk.c.turn_ended(False, 0.0)
-    talk.answer("Hello there, it is noon.")
-    talk.c.speech_started(5 * SECOND, 1.0)
-    assert Interrupted in kinds(talk.c.heard_words("ask", 6 * SECOND, 1.4, doubtful=True))
-
-
-@pytest.mark.parametrize("text", ["yeah", "mm-hmm", "hello there it is noon", "what now"])
-def test_before_the_answer_is_heard_every_word_counts(text):
-    talk = Talk()
-    talk.user("tell me about dogs")
-    talk.c.turn_ended(False, 0.0)
-    talk.answer("Hello there, it is noon.")
-    assert Hold in kinds(talk.c.speech_started(5 * SECOND, 1.0))
-    out = talk.c.heard_words(text, 6 * SECOND, 1.4)
-    assert kinds(out) == [Cancel, Interrupted] and out[1].heard == ""
-    assert talk.c.dialogue.counts.merged_turns == 1 and talk.c.dialogue.counts.interruptions == 0
-    talk.c.speech_stopped(6 * SECOND, 1.5, 1.5)
-    out = talk.c.heard_words(text, 7 * SECOND, 1.7)
-    assert of(out, Generate)[0].lines[-1] == Line("user", f"tell me about dogs {text}")
-
-
-# --- our own echo -----------------------------------------------------------------------------------------
-
-
-def test_where_an_echo_was_heard_the_sound_goes_on_while_somebody_is_heard():
-    talk = Talk().in_bot("Hello there, it is noon.")
-    assert Hold in kinds(talk.c.speech_started(3 * SECOND, 0.5))
-    talk.c.speech_stopped(4 * SECOND, 0.7, 0.7)
-    talk.c.heard_words("hello there it", 5 * SECOND, 0.8)
-    assert kinds(talk.c.speech_started(6 * SECOND, 1.0)) == [StartHearing]
-    talk.c.speech_stopped(7 * SECOND, 1.5, 1.5)
-    assert kinds(talk.c.heard_words("it is noon", 8 * SECOND, 1.6)) == [StopHearing]  # there is nothing to resume
-    assert talk.c.state is State.BOT and talk.c.dialogue.counts.false_interruptions == 1
-
-
-def test_words_over_our_echo_are_judged_without_it():
-    talk = doubting(echoed=True)
-    (again,) = talk.c.heard_words("hello there it is", 7 * SECOND, 1.4)
-    assert again == StartHearing(7 * SECOND - OVERLAP)
-    assert talk.c.heard_words("", 7 * SECOND - OVERLAP, 1.5) == []  # too old
-    out = talk.c.heard_words("noon but when", 8 * SECOND, 1.8)
-    assert kinds(out) == [Cancel, Interrupted] and talk.c.state is State.USER and talk.c.dialogue.counts.interruptions == 1
-
-
-@pytest.mark.parametrize("so_far", ["", "yeah", "I see"])
-def test_what_is_no_echo_is_heard_to_its_end(so_far):
-    """ "I see" may go on: "I see what you mean"."""
-    talk = doubting(echoed=True)
-    assert talk.c.heard_words(so_far, 6 * SECOND, 1.4) == [] and talk.c.state is State.DOUBT
-
-
-def test_an_echo_whose_last_words_are_on_their_way_is_not_heard_again():
-    """Nothing more will be said of that new stretch: the doubt would never end."""
-    talk = doubting(echoed=True)
-    talk.c.speech_stopped(7 * SECOND, 1.3, 1.4)
-    assert talk.c.heard_words("hello there it", 7 * SECOND, 1.5) == []
-    assert kinds(talk.c.heard_words("hello there it is", 8 * SECOND, 1.6)) == [StopHearing] and talk.c.state is State.BOT
-
-
-def test_in_guard_a_sound_without_end_is_no_interruption():
-    talk = doubting(echoed=True)
-    assert talk.c.wake(talk.c.wake_at) == [] and talk.c.state is State.DOUBT and talk.c.wake_at is not None
-    talk.c.speech_stopped(7 * SECOND, 9.0, 9.2)
-    assert kinds(talk.c.wake(talk.c.wake_at)) == [StopHearing] and talk.c.state is State.BOT
-
-
-@pytest.mark.parametrize(("text", "answered"), [("it is noon", False), ("and when is midnight", True)])
-@pytest.mark.parametrize("stopped", [True, False])
-def test_an_answer_that_ends_in_doubt_leaves_its_echo_or_the_next_turn(text, answered, stopped):
-    talk = doubting(echoed=True)
-    if stopped:
-        talk.c.speech_stopped(7 * SECOND, 1.5, 1.6)
-    talk.played()
-    assert talk.c.state is (State.PAUSE if stopped else State.USER) and talk.c.dialogue.memory.lines[-1].text == "Hello there, it is noon."
-    talk.c.speech_stopped(7 * SECOND, 1.5, 1.6)
-    assert bool(of(talk.c.heard_words(text, 8 * SECOND, 1.8), Generate)) is answered
-    out = talk.c.turn_ended(False, 2.0)
-    assert bool(of(out, Commit)) is answered and of(out, UserSaid) == [UserSaid(2, text if answered else "")]
-
-
-def test_the_end_of_our_answer_is_no_turn_of_the_caller():
-    talk = doubting(echoed=True)
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)
-    talk.c.heard_words("it is", 7 * SECOND, 1.4)
-    talk.now = 3.0
-    talk.played()
-    talk.c.speech_started(9 * SECOND, 3.2)
-    talk.c.speech_stopped(10 * SECOND, 3.8, 4.0)
-    assert talk.c.heard_words("is noon", 11 * SECOND, 4.1) == []
-    assert talk.c.turn_ended(False, 4.3) == [StopHearing(), UserSaid(2, "")] and talk.c.state is State.IDLE
-
-
-def test_words_interrupt_and_memory_keeps_what_was_heard():
-    talk = Talk().in_bot("It is noon, and the sun is high in the sky.", heard=0.5)
-    old = talk.c.dialogue.reply.ticket
-    talk.c.speech_started(5 * SECOND, 1.0)
-    out = talk.c.heard_words("stop, what about tomorrow", 6 * SECOND, 1.4)
-    assert of(out, Cancel)[0].ticket > old
-    (interrupted,) = of(out, Interrupted)
-    assert "It is noon, and the sun is high in the sky.".startswith(interrupted.heard) and interrupted.heard
-    assert talk.c.dialogue.memory.lines[-1] == Line("assistant", interrupted.heard)
-    assert talk.c.state is State.USER and talk.c.dialogue.counts.interruptions == 1
-    talk.c.speech_stopped(7 * SECOND, 2.0, 2.0)
-    out = talk.c.heard_words("stop, what about tomorrow", 8 * SECOND, 2.2)
-    assert of(out, Generate)[0].lines[-1] == Line("user", "stop, what about tomorrow")
-
-
-def test_the_clients_own_count_of_what_was_heard_wins():
-    talk = Talk().in_bot("one two three four five six seven eight nine ten", heard=1.0)
-    talk.c.heard_up_to(talk.c.dialogue.turn, 0.3)
-    (interrupted,) = of(talk.c.interrupt(1.0), Interrupted)
-    assert interrupted.heard.split() == ["one", "two", "three"][: len(interrupted.heard.split())] and interrupted.heard
-
-
-def test_the_clients_count_has_the_filler_in_it():
-    talk = Talk(filler="One moment.")
-    talk.user("hi you")
-    talk.c.turn_ended(True, 0.0)
-    talk.answer("one two three four five six seven eight nine ten")
-    talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, FILLER, 0.8, 0.8), 1.0)
-    talk.played(heard=0.2, last=False)
-    talk.c.heard_up_to(talk.c.dialogue.turn, 0.8)
-    (interrupted,) = of(talk.c.interrupt(1.0), Interrupted)
-    assert interrupted.heard == ""
-
-
-def test_an_interruption_before_any_sound_joins_the_users_lines():
-    talk = Talk()
-    talk.user("tell me about dogs")
-    talk.c.turn_ended(False, 0.0)
-    talk.c.speech_started(5 * SECOND, 1.0)
-    talk.c.speech_stopped(6 * SECOND, 1.5, 1.5)
-    out = talk.c.heard_words("and about cats", 7 * SECOND, 1.7)
-    assert of(out, Generate)[0].lines[-1] == Line("user", "tell me about dogs and about cats")
-
-
-def test_doubt_ends_by_itself():
-    talk = Talk().in_bot()
-    talk.c.speech_started(5 * SECOND, 1.0)
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.2)
-    out = talk.c.wake(1.2 + DOUBT_WAIT_S)
-    assert Resume in kinds(out) and talk.c.state is State.BOT
-    talk = doubting()
-    talk.c.heard_words("mm-hmm", 6 * SECOND, 1.2)  # so far
-    talk.c.speech_stopped(6 * SECOND, 1.2, 1.3)
-    assert Resume in kinds(talk.c.wake(1.3 + DOUBT_WAIT_S))
-    talk = Talk().in_bot()
-    talk.c.speech_started(8 * SECOND, 5.0)  # and if the speech does not stop, it is no cough
-    assert Cancel in kinds(talk.c.wake(5.0 + DOUBT_WAIT_S)) and talk.c.state is State.USER
-
-
-def test_a_typed_line_is_a_whole_turn_in_every_state():
-    talk = Talk().in_bot()
-    out = talk.c.typed("what else", 1.0)
-    assert [kind for kind in kinds(out) if kind in (Cancel, Generate, Commit)] == [Cancel, Generate, Commit]
-    assert of(out, Generate)[0].ticket.turn == of(out, Cancel)[0].ticket.turn
-    talk = Talk()
-    talk.c.speech_started(0, 0.0)
-    assert Commit in kinds(talk.c.typed("hello", 1.0)) and talk.c.state is State.BOT
-
-
-def test_interrupting_by_hand_goes_to_idle():
-    talk = Talk().in_bot()
-    assert kinds(talk.c.interrupt(1.0)) == [Cancel, Interrupted, StopHearing]
-    assert talk.c.state is State.IDLE
-    assert Cancel not in kinds(talk.c.interrupt(2.0))
-
-
-def test_a_failed_llm_is_excused_in_words_and_voice_and_not_remembered():
-    talk = Talk()
-    talk.user("hi you")
-    talk.c.turn_ended(True, 0.0)
-    out = talk.c.failed(Failed(talk.c.dialogue.reply.ticket, "llm", "out of memory"), 1.0)
-    assert of(out, TurnFailed)[0].reason == "out of memory"
-    (said,), (commit,) = of(out, Sentence), of(out, Commit)
-    assert said.text == APOLOGY and said.ticket == commit.ticket > of(out, Cancel)[0].ticket or said.ticket == of(out, Cancel)[0].ticket
-    talk.played()
-    assert talk.c.state is State.IDLE and talk.c.dialogue.memory.lines == []  # asked again, the question must not stand there twice
-
-
-def test_a_failed_guess_is_asked_again_at_the_commit():
-    talk = Talk()
-    guess = of(talk.user("hi you"), Generate)[0]
-    assert talk.c.failed(Failed(guess.ticket, "llm", "x"), 0.0) == []
-    out = talk.c.turn_ended(True, 1.0)
-    assert of(out, Generate)[0].ticket > guess.ticket and Commit in kinds(out)
-
-
-@pytest.mark.parametrize(("stage", "fails"), [("llm", False), ("tts", True), ("gateway", False)])
-def test_a_dead_process_ends_only_the_turns_that_need_it(stage, fails):
-    talk = Talk().in_bot()  # the whole text is there, the audio is not
-    out = talk.c.stage_down(stage, 1.0)
-    assert bool(of(out, TurnFailed)) is fails
-    assert (talk.c.state is State.IDLE) is fails
-
-
-def test_every_wait_ends():
-    talk = Talk()
-    talk.c.speech_started(0, 0.0)
-    talk.c.speech_stopped(SECOND, 1.0, 1.0)
-    assert talk.c.turn_ended(True, 1.5) == [HeardYou(1)] and talk.c.wake(1.0) == []
-    assert TurnFailed in kinds(talk.c.wake(1.0 + WORDS_WAIT_S)) and talk.c.state is State.IDLE
-    talk = Talk()
-    talk.user("hi you")
-    talk.c.turn_ended(True, 0.0)
-    assert talk.c.wake(REPLY_WAIT_S) == [Thinking(1)]
-    assert TurnFailed in kinds(talk.c.wake(REPLY_WAIT_S)) and talk.c.state is State.BOT  # the apology
-    assert TurnFailed in kinds(talk.c.wake(talk.c.wake_at)) and talk.c.state is State.IDLE
-
-
-def test_late_and_foreign_messages_change_nothing():
-    talk = Talk().in_bot()
-    before = talk.c.dialogue.reply.ticket
-    for stale in (Ticket("a", 0, 9), Ticket("a", 1, 0), Ticket("b", 1, 1)):
-        assert talk.c.sentence(Sentence(stale, 0, "no", True), 0.0) == []
-        assert talk.c.spoken(Spoken(stale, 0, 1.0, 1.0, True), 0.0) == []
-        assert talk.c.failed(Failed(stale, "llm", "no"), 0.0) == []
-    assert talk.c.dialogue.reply.ticket == before and talk.c.state is State.BOT
-
-
-def test_push_to_talk_ends_turns_only_by_hand():
-    talk = Talk()
-    talk.c.automatic = False
-    assert of(talk.user("hi you"), Generate) == []
-    assert talk.c.turn_ended(True, 1.0) == []
-    assert Commit in kinds(talk.c.turn_ended(True, 2.0, by_hand=True))
-
-
-def test_captions_only_never_ask_for_an_answer():
-    talk = Talk(replies=False)
-    out = talk.user("hi you") + talk.c.turn_ended(True, 1.0)
-    assert not of(out, (Generate, Prepare, Commit)) and of(out, UserSaid)[0].text == "hi you"
-    assert talk.c.state is State.IDLE and talk.c.dialogue.turn == 2
-
-
-def test_latency_counts_from_the_end_of_speech():
-    talk = Talk()
-    talk.c.speech_started(0, 9.0)
-    talk.c.speech_stopped(SECOND, ended_at=10.0, now=10.2)
-    talk.c.heard_words("hi you", 2 * SECOND, 10.4)
-    talk.c.turn_ended(False, 10.5)
-    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 0, "Hello.", True, first_token_s=0.25), 10.8)
-    (latency,) = of(talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 0, 0.0, 1.0), 11.0), Latency)
-    assert latency == Latency(1, *map(pytest.approx, (0.2, 0.4, 0.5, 0.65, 0.8, 1.0)), True)
-    assert of(talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 0, 0.5, 1.0), 11.5), Latency) == []  # once a turn
-
-
-# --- words that may have been an echo -----------------------------------------------------------------------
-
-
-def put_off(text="Bye, sir"):
-    """An answer whose sound was stopped by something short right after its beginning, and goes on."""
-    talk = Talk()
-    talk.user("how do bicycles stay upright")
-    talk.c.turn_ended(True, talk.now)
-    talk.answer("Bicycles stay upright by balance.", last=False)
-    talk.now = 10.0
-    talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 0, 0.0, 3.0), talk.now)
-    assert Hold in kinds(talk.c.speech_started(10 * SECOND, 10.4))
-    talk.c.speech_stopped(int(10.4 * SECOND), 10.6, 10.8)
-    talk.now = 11.0
-    assert kinds(talk.c.heard_words(text, 11 * SECOND, talk.now)) == [StopHearing, Resume]
-    return talk
-
-
-def test_words_that_may_have_been_an_echo_count_if_nothing_comes_back_with_the_sound():
-    talk = put_off()
-    assert talk.c.wake(11.0 + ECHO_LAG_S - 0.01) == [] and talk.c.wake_at == 11.0 + ECHO_LAG_S
-    out = talk.c.wake(11.0 + ECHO_LAG_S)
-    assert kinds(out) == [Cancel, Interrupted, HeardYou, UserSaid, Generate, Commit] and of(out, UserSaid)[0].text == "Bye, sir"
-    assert talk.c.state is State.BOT and talk.c.dialogue.counts.interruptions == 1
-
-
-def test_they_are_forgotten_if_the_same_comes_back_with_the_sound():
-    talk = put_off()
-    assert Hold not in kinds(talk.c.speech_started(int(11.3 * SECOND), 11.4))
-    talk.c.wake(12.0)
-    talk.c.speech_stopped(13 * SECOND, 13.0, 13.2)
-    assert kinds(talk.c.heard_words("bikes stay up right by ballads", 14 * SECOND, 13.3)) == [StopHearing]
-    talk.played()
-    assert kinds(talk.answer("", last=True)) == [BotSaid] and talk.c.dialogue.counts.interruptions == 0
-
-
-def test_a_yeah_that_begins_with_the_sound_says_nothing_about_the_words_before_it():
-    talk = put_off("my brother")
-    talk.c.speech_started(int(11.3 * SECOND), 11.4)
-    talk.c.speech_stopped(int(11.6 * SECOND), 11.6, 11.8)
-    out = talk.c.heard_words("yeah", 12 * SECOND, 11.9)
-    assert [said.text for said in of(out, UserSaid)] == ["my brother"] and Generate in kinds(out)
-
-
-def test_they_are_told_first_if_what_comes_after_them_is_no_echo_either():
-    talk = put_off("my brother")
-    talk.c.speech_started(int(11.3 * SECOND), 11.4)
-    talk.c.speech_stopped(13 * SECOND, 13.0, 13.2)
-    out = talk.c.heard_words("has never learned it", 14 * SECOND, 13.3)
-    assert [said.text for said in of(out, UserSaid)] == ["my brother"]
-    assert of(out, Generate)[0].lines[-1].text.endswith("my brother has never learned it")
-
-
-@pytest.mark.parametrize(("so_far", "told"), [("and then they", ["my brother"]), ("bicycles stay", [])])
-def test_they_are_told_if_the_answer_ends_under_what_comes_after_them_unless_that_is_ours(so_far, told):
-    talk = put_off("my brother")
-    talk.c.speech_started(int(11.3 * SECOND), 11.4)
-    talk.c.heard_words(so_far, 12 * SECOND, 12.0)
-    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 1, "", True), 12.0)
-    out = talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 1, 3.0, 3.0, True), 12.1)
-    assert [said.text for said in of(out, UserSaid)] == told and talk.c.state is State.USER
-
-
-def test_they_are_a_turn_when_the_answer_ends_meanwhile():
-    talk = put_off()
-    talk.c.sentence(Sentence(talk.c.dialogue.reply.ticket, 1, "", True), 11.1)
-    out = talk.c.spoken(Spoken(talk.c.dialogue.reply.ticket, 1, 3.0, 3.0, True), 11.2)
-    assert of(out, UserSaid)[0].text == "Bye, sir" and Generate in kinds(out)
-
-
-@pytest.mark.parametrize("other", ["typed", "interrupt"])
-def test_whatever_ends_the_answer_ends_the_wait_for_them(other):
-    talk = put_off()
-    talk.c.typed("hello", 11.1) if other == "typed" else talk.c.interrupt(11.1)
-    assert UserSaid not in kinds(talk.c.wake(11.0 + ECHO_LAG_S))
-
-
-def test_who_says_stop_is_not_put_off():
-    talk = Talk().in_bot("Hello there.")
-    talk.c.dialogue.reply.sounded_at = 10.0
-    talk.c.speech_started(10 * SECOND, 10.2)
-    talk.c.speech_stopped(11 * SECOND, 10.5, 10.7)
-    assert Interrupted in kinds(talk.c.heard_words("stop", 12 * SECOND, 10.8))
+@pytest.mark.parametrize("order", ["words first", "score first"])
+def test_words_and_score_end_the_turn_in_any_order(text, score, silence_s, order):
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.16)
+    if order == "words first":
+        call.words(text)
+    call.silence(0.064)
+    assert [c.stopped_at for _, c in call.of(RequestTurnDetection)] == [call.c.paused_at]
+    call.score(score)
+    if order == "score first":
+        call.words(text)
+    assert call.silence_until(Commit) == about(max(silence_s, 0.224))
+
+
+def test_without_a_model_the_words_and_the_silence_decide():
+    call = Call(scored=False).said(PLAIN)
+    assert call.silence_until(Commit) == about(SILENCE_S[Ending.PLAIN][2]) and not call.of(
+        RequestTurnDetection
+    )
+
+
+def test_a_score_that_comes_late_ends_the_turn_at_once():
+    call = Call().said(PLAIN, silence_s=0.544)
+    assert not call.of(Commit)
+    assert Commit in map(type, call.score(0.98))
+
+
+def test_a_score_of_an_earlier_pause_changes_nothing():
+    call = Call().said(PLAIN)
+    earlier = call.c.paused_at
+    call.sound(0.512)
+    assert call.score(0.98, earlier) == []
+    call.silence(0.256)
+    assert call.c.deciding and call.score(0.98, earlier) == []
+    call.words(OPEN)
+    assert call.c.deciding  # the score of this pause is still on its way
+    call.score(0.05)
+    assert not call.c.deciding
+    assert call.silence_until(Commit) == about(SILENCE_S[Ending.OPEN][3])
+
+
+def test_a_score_of_an_earlier_pause_never_counts_for_this_one():
+    call = Call().said("I was at the", silence_s=0.512)
+    earlier = call.c.paused_at
+    call.sound(0.512)
+    call.silence(0.256)
+    call.score(0.98, earlier)
+    call.words("I was at the big old station")
+    assert call.silence_until(Commit) == about(1.4 * SILENCE_S[Ending.PLAIN][2])
+
+
+def test_a_turn_that_is_likely_over_waits_for_its_words_and_may_turn_out_not_to_be():
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.256)
+    call.score(0.98)
+    assert call.silence_until(TurnAccepted) == about(SILENCE_S[Ending.PLAIN][2]) and not call.of(
+        UserTurnFinal
+    )
+    call.words(OPEN)
+    assert not call.of(Commit)
+    assert call.silence_until(Commit) == about(SILENCE_S[Ending.OPEN][0])
+    assert len(call.of(TurnAccepted)) == 1
+
+
+def test_words_that_come_after_a_likely_end_end_the_turn():
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.992)
+    call.score(0.98)
+    assert [type(c) for c in call.words(QUESTION)] == [
+        Generate,
+        StopTranscribing,
+        UserTurnFinal,
+        Commit,
+    ]
+    assert len(call.of(TurnAccepted)) == 1
+
+
+@pytest.mark.parametrize(("pause_s", "stretched"), [(0.512, 1.4), (0.224, 1.0)])
+def test_who_went_on_before_is_given_longer_pauses_but_a_breath_is_no_pause(pause_s, stretched):
+    call = Call(scored=False)
+    call.said("I was at the station", silence_s=pause_s)
+    call.sound(0.512)
+    call.silence(0.16)
+    call.words("I was at the station and there it stood")
+    assert call.silence_until(Commit) == about(stretched * SILENCE_S[Ending.PLAIN][2])
+
+
+def test_the_slider_holds_from_the_next_verdict():
+    call = Call(scored=False)
+    call.change(eagerness=0.0)
+    call.said(PLAIN)
+    assert call.silence_until(Commit) == about(2 * SILENCE_S[Ending.PLAIN][2])
+
+
+def test_the_encoder_of_the_recognizer_ends_a_turn_early_or_keeps_it_open():
+    for end_of_turn in (0.3, 0.5, 0.8):
+        call = Call()
+        call.sound(1.024)
+        call.silence(0.16)
+        call.words(PLAIN, end_of_turn=end_of_turn)
+        call.silence(0.096)
+        call.score(0.3)
+        assert call.silence_until(Commit) == about(by_heads(end_of_turn, 0.5))
+
+
+def test_the_same_words_are_looked_at_again_when_the_encoder_says_something_else():
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words(PLAIN, end_of_turn=0.01)
+    call.silence(0.096)
+    call.score(0.3)
+    call.words(PLAIN, end_of_turn=0.6)
+    assert call.silence_until(Commit) == about(by_heads(0.6, 0.5))
+
+
+def test_what_the_encoder_said_of_an_overlap_counts_for_the_turn_it_becomes():
+    call = Call().answering()
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words("I want something else", end_of_turn=0.3)
+    call.silence(0.512)
+    call.score(0.3)
+    assert call.silence_until(Commit) == about(by_heads(0.3, 0.5))
+
+
+def test_what_the_encoder_said_of_an_earlier_pause_never_counts_for_this_one():
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words("I was at the", end_of_turn=0.001)
+    call.silence(0.5)
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words("I was at the station")
+    call.score(0.9)
+    assert call.silence_until(Commit) == about(1.4 * SILENCE_S[Ending.PLAIN][1])
+
+
+@pytest.mark.parametrize("by_encoder", [None, 0.6])
+@pytest.mark.parametrize("by_states", [0.4, 0.6])
+def test_the_head_on_the_turn_models_states_has_its_part(by_encoder, by_states):
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words(PLAIN, end_of_turn=by_encoder)
+    call.silence(0.096)
+    call.score(0.3, by_states=by_states)
+    expected = by_heads(combined(by_encoder, by_states), 0.5)
+    assert call.silence_until(Commit) == about(expected)
+
+
+def test_what_the_turn_models_head_said_of_an_earlier_pause_never_counts_for_this_one():
+    call = Call()
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words("I was at the")
+    call.silence(0.5)
+    call.score(0.3, by_states=0.001)
+    call.sound(1.024)
+    call.silence(0.16)
+    call.words("I was at the station", end_of_turn=0.6)
+    call.silence(0.4)
+    assert call.silence_until(Commit) == about(by_heads(0.6, 0.5))
+
+
+def test_the_longest_silence_ends_a_turn_that_nothing_else_ends():
+    call = Call(max_silence_s=1.0).said(OPEN)
+    assert call.silence_until(Commit) == about(1.0)
+
+
+def test_a_pause_without_words_drops_the_turn():
+    call = Call().said("")
+    call.score(0.98)
+    assert call.silence_until(UserTurnFinal) == about(SILENCE_S[Ending.PLAIN][0])
+    assert call.c.state is State.IDLE and call.c.paused_at is None and not call.of(Commit)
+
+
+def test_one_verdict_is_given_once():
+    """Judging is asked after every event; that it ends at all is the point."""
+    call = Call(scored=False).said(PLAIN, silence_s=1.024)
+    assert len(call.of(Commit)) == 1
+    call.silence(3.0)
+    call.event(events.Wake())
+    assert len(call.of(UserTurnFinal)) == 1 and len(call.of(Commit)) == 1
+
+
+# --- what else decides, or must not -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manual", [True, False])
+def test_by_hand_or_captions_only_no_model_is_asked_and_no_verdict_given(manual):
+    call = Call(replies=manual)
+    call.change(automatic_turns=not manual)
+    call.said(QUESTION)
+    call.silence(1.5)
+    assert (
+        not call.of(RequestTurnDetection) and not call.of(UserTurnFinal) and not call.of(Generate)
+    )
+    call.silence(2.0)
+    assert bool(call.of(UserTurnFinal)) is not manual  # captions end by silence, push to talk never
+    call.event(events.CommitTurn())
+    assert len(call.of(UserTurnFinal)) == 1 and bool(call.of(Commit)) is manual
+
+
+def test_push_to_talk_joins_what_was_said_in_several_breaths():
+    call = Call()
+    call.change(automatic_turns=False)
+    call.said("alpha", silence_s=4.0)
+    call.said("alpha beta", silence_s=0.512)
+    call.event(events.CommitTurn())
+    assert [c.text for _, c in call.of(UserTurnFinal)] == ["alpha beta"]
+
+
+def test_deciding_lasts_while_words_or_score_are_on_their_way():
+    call = Call()
+    assert not call.c.deciding
+    call.sound(1.024)
+    assert not call.c.deciding
+    call.silence(0.256)
+    assert call.c.deciding
+    call.words(PLAIN)
+    assert call.c.deciding
+    call.score(0.05)
+    assert not call.c.deciding
+
+
+def test_speech_events_come_before_what_is_made_of_them():
+    call = Call()
+    assert [type(c) for c in call.sound(0.096)] == [SpeechStarted, StartTranscribing, Prefill]
+    call.sound(0.512)
+    stops = call.silence(0.16)
+    assert [type(c) for c in stops] == [RequestTranscript, SpeechStopped]
+    assert call.c.speech_ended_at == pytest.approx(call.now - 0.16)
+
+
+def test_words_over_an_answer_take_the_turn_and_their_pause_is_judged():
+    call = Call().answering()
+    assert Pause in map(type, call.sound(0.512))
+    assert ReplyInterrupted in map(type, call.words("what is tomorrow"))
+    call.sound(0.512)
+    call.silence(0.256)
+    call.score(0.98)
+    call.words("what time is it tomorrow")
+    assert call.silence_until(Commit) == about(0.256)
+    assert [c.text for _, c in call.of(UserTurnFinal)] == ["what time is it tomorrow"]
+
+
+def test_a_cough_over_an_answer_leaves_no_pause_behind():
+    call = Call().answering()
+    call.sound(0.256)
+    call.silence(0.192)
+    assert Resume in map(type, call.words(""))
+    assert call.c.paused_at is None and not call.silence(3.0)
+
+
+def test_the_other_processes_and_the_clock_reach_the_conversation():
+    call = Call().answering()
+    ticket = call.c.reply_ticket
+    assert call.event(events.PlaybackPosition(ticket.turn, 0.0)) == []
+    (cut,) = [
+        one for one in call.event(events.InterruptReply()) if isinstance(one, ReplyInterrupted)
+    ]
+    assert cut.played_text == ""  # by the client's own count
+    call.answering()
+    out = call.event(Failed(call.c.reply_ticket, "tts", "broken"))
+    assert Cancel in map(type, out) and call.c.state is State.IDLE
+    call.answering()
+    assert Cancel in map(type, call.event(events.StageDown("tts")))
+    call.said(PLAIN)
+    call.event(events.CommitTurn())
+    assert call.c.wake_at is not None and call.event(events.Wake(), call.c.wake_at) != []

@@ -1,4 +1,6 @@
-"""The gateway's own promises: sockets passed through unchanged, doors, health, files, and life as a process."""
+"""The gateway's own promises: sockets passed through unchanged, doors, health, files, and life
+as a process.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import gateway
-from fusion.gateway import page
-from fusion.gateway.proxy import LARGEST_MESSAGE
-from fusion.messages import Beat, Ready, Stage
-from fusion.settings import Settings, SettingsError
+from whisperfusion.gateway import page
+from whisperfusion.gateway.proxy import LARGEST_MESSAGE
+from whisperfusion.messages import Heartbeat, Ready, Stage
+from whisperfusion.settings import Settings, SettingsError
 
 SECRET = "open sesame"
 
@@ -60,7 +62,9 @@ async def upstream():
         state.requests.append(socket.request)
         await state.handler(socket)
 
-    async with serve(handle, "127.0.0.1", 0, max_size=None, select_subprotocol=first_offered, close_timeout=0.2) as server:
+    async with serve(
+        handle, "127.0.0.1", 0, max_size=None, select_subprotocol=first_offered, close_timeout=0.2
+    ) as server:
         state.port = server.sockets[0].getsockname()[1]
         yield state
 
@@ -74,7 +78,7 @@ async def echo(socket) -> None:
         await socket.send(message)
 
 
-# --- the sockets --------------------------------------------------------------------------------------
+# --- the sockets --------------------------------------------------------------------------------
 
 
 async def test_text_and_binary_pass_both_ways_unchanged(upstream):
@@ -90,14 +94,23 @@ async def test_text_and_binary_pass_both_ways_unchanged(upstream):
 async def test_the_inner_socket_sees_address_query_peer_and_key(upstream):
     upstream.handler = echo
     headers = {"Authorization": "Bearer k", "X-Forwarded-For": "6.6.6.6, 7.7.7.7"}
-    async with serving(settings_for(upstream.port), dict(READY)) as address:
-        async with connect(ws(address, "/audio?uid=a%20b&events=1"), additional_headers=headers, subprotocols=["bearer", "k"]) as client:
-            assert client.subprotocol == "bearer"
-    request = upstream.requests[0]
-    assert request.path == "/audio?uid=a%20b&events=1"
-    assert request.headers["Authorization"] == "Bearer k"
-    # uvicorn believes the header of a proxy on this machine, and then it is one address
-    assert request.headers["X-Forwarded-For"] in ("7.7.7.7", "6.6.6.6")
+    for proxies, believed in (
+        ("", "127.0.0.1"),
+        ("127.0.0.1", "7.7.7.7"),
+        ("127.0.0.1, 7.7.0.0/16", "6.6.6.6"),
+    ):
+        async with serving(
+            settings_for(upstream.port, trusted_proxies=proxies), dict(READY)
+        ) as address:
+            url = ws(address, "/audio?uid=a%20b&events=1")
+            async with connect(
+                url, additional_headers=headers, subprotocols=["bearer", "k"]
+            ) as client:
+                assert client.subprotocol == "bearer"
+        request = upstream.requests.pop()
+        assert request.path == "/audio?uid=a%20b&events=1"
+        assert request.headers["Authorization"] == "Bearer k"
+        assert request.headers["X-Forwarded-For"] == believed
 
 
 async def test_close_codes_travel_in_both_directions(upstream):
@@ -160,7 +173,8 @@ async def test_messages_up_to_the_limit_pass_and_larger_ones_are_told(upstream):
         async with connect(ws(address, "/audio"), max_size=None) as client:
             await client.send(bytes(LARGEST_MESSAGE))
             assert len(await client.recv()) == LARGEST_MESSAGE
-            # the head of a frame is enough to be told, and nothing is left in flight that could turn it into a reset
+            # the head of a frame is enough to be told, and nothing is left in flight that could
+            # turn it into a reset
             client.transport.write(b"\x82\xff" + struct.pack(">QI", LARGEST_MESSAGE + 1, 0))
             assert (await ending(client))[0] == 1009
 
@@ -198,7 +212,9 @@ async def test_a_client_that_does_not_read_stops_the_inner_sender(upstream):
 
 
 async def test_an_answer_does_not_wait_for_an_acknowledgement(upstream):
-    """asyncio sets TCP_NODELAY on its own sockets only; ours is inherited by those that it accepts."""
+    """asyncio sets TCP_NODELAY on its own sockets only; ours is inherited by those that it
+    accepts.
+    """
     listener = gateway.listen("127.0.0.1", 0)
     with listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
@@ -206,25 +222,32 @@ async def test_an_answer_does_not_wait_for_an_acknowledgement(upstream):
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-# --- who may come in ----------------------------------------------------------------------------------
+# --- who may come in ----------------------------------------------------------------------------
 
 
 async def test_the_secret_guards_everything_but_the_page_and_the_probes(upstream):
     upstream.handler = echo
     async with serving(settings_for(upstream.port, shared_secret=SECRET), dict(READY)) as address:
-        async with httpx.AsyncClient(base_url=address) as http:
-            for path in ("/", "/static/app.js", "/health", "/healthz", "/health/asr"):  # probes carry no key
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http:
+            # probes carry no key
+            for path in ("/", "/static/app.js", "/health", "/healthz", "/health/asr"):
                 assert (await http.get(path)).status_code == 200
             for path in ("/config.json", "/openapi.json", "/no-such-thing", "/static"):
                 answer = await http.get(path)
-                assert answer.status_code == 401 and "key" in answer.json()["error"]["message"], path
+                assert answer.status_code == 401 and "key" in answer.json()["error"]["message"], (
+                    path
+                )
                 assert (await http.get(path, params={"token": SECRET[:-1]})).status_code == 401
             assert (await http.get("/config.json", params={"token": SECRET})).status_code == 200
-            assert (await http.get("/config.json", headers={"Authorization": f"Bearer {SECRET}"})).status_code == 200
+            assert (
+                await http.get("/config.json", headers={"Authorization": f"Bearer {SECRET}"})
+            ).status_code == 200
         with pytest.raises(InvalidStatus) as refused:
             await connect(ws(address, "/transcription"))
         assert refused.value.response.status_code == 401 and not upstream.requests
-        async with connect(ws(address, "/audio"), additional_headers={"Authorization": f"Bearer {SECRET}"}) as client:
+        async with connect(
+            ws(address, "/audio"), additional_headers={"Authorization": f"Bearer {SECRET}"}
+        ) as client:
             await client.ping()
 
 
@@ -253,25 +276,40 @@ async def test_pages_of_other_sites_need_to_be_listed(upstream, origin, listed, 
                 await client.send("hello")
                 assert await client.recv() == "hello"
         headers = {"Origin": origin} if origin else {}
-        async with httpx.AsyncClient(base_url=address) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http:
             answer = await http.get("/health", headers=headers)
         assert ("access-control-allow-origin" in answer.headers) == bool(listed and allowed)
 
 
 async def test_a_listed_page_may_ask_before_it_sends_the_secret(upstream):
-    settings = settings_for(upstream.port, cors_origins="https://friend.example", shared_secret=SECRET)
-    asking = {"Origin": "https://friend.example", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
-    async with serving(settings, dict(READY)) as address, httpx.AsyncClient(base_url=address) as http:
+    settings = settings_for(
+        upstream.port, cors_origins="https://friend.example", shared_secret=SECRET
+    )
+    asking = {
+        "Origin": "https://friend.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    async with (
+        serving(settings, dict(READY)) as address,
+        httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http,
+    ):
         answer = await http.options("/health", headers=asking)
-    assert answer.status_code == 200 and "authorization" in answer.headers["access-control-allow-headers"]
+    assert (
+        answer.status_code == 200
+        and "authorization" in answer.headers["access-control-allow-headers"]
+    )
 
 
-# --- health and the page ------------------------------------------------------------------------------
+# --- health and the page ------------------------------------------------------------------------
 
 
 async def test_health_follows_the_stages():
     stages = {"asr": READY["asr"]}
-    async with serving(Settings(http_port=0), stages) as address, httpx.AsyncClient(base_url=address) as http:
+    async with (
+        serving(Settings(http_port=0), stages) as address,
+        httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http,
+    ):
         answer = await http.get("/health")
         assert (answer.status_code, answer.json()["status"]) == (503, "starting")
         assert answer.json()["stages"]["llm"]["state"] == "starting"
@@ -284,65 +322,108 @@ async def test_health_follows_the_stages():
         answer = await http.get("/health")
         assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
         tts, asr, nothing = [await http.get(f"/health/{name}") for name in ("tts", "asr", "nobody")]
-    assert tts.status_code == 503 and tts.json()["restarts"] == 2 and "signal 9" in tts.json()["note"]
-    assert asr.status_code == 200 and nothing.status_code == 404 and "asr" in nothing.json()["error"]["message"]
+    assert (
+        tts.status_code == 503 and tts.json()["restarts"] == 2 and "signal 9" in tts.json()["note"]
+    )
+    assert (
+        asr.status_code == 200
+        and nothing.status_code == 404
+        and "asr" in nothing.json()["error"]["message"]
+    )
 
 
-async def test_alone_it_knocks_on_the_two_sockets():
+async def test_alone_it_probes_the_two_sockets():
     async with fake_server() as server:
-        async with serving(server.settings(), None) as address, httpx.AsyncClient(base_url=address) as http:
+        async with (
+            serving(server.settings(), None) as address,
+            httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http,
+        ):
             answer = await http.get("/health")
             assert answer.status_code == 200 and set(answer.json()["stages"]) == {"asr", "tts"}
-    async with serving(server.settings(), None) as address, httpx.AsyncClient(base_url=address) as http:
+    async with (
+        serving(server.settings(), None) as address,
+        httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http,
+    ):
         answer = await http.get("/health")
-    assert answer.status_code == 503 and "no answer" in answer.json()["stages"]["asr"]["note"]
+    assert answer.status_code == 503 and "no response" in answer.json()["stages"]["asr"]["note"]
 
 
 async def test_every_file_of_the_page_has_its_type_and_the_policy():
-    types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html", ".ts": "text/plain"}
-    async with serving(Settings(http_port=0), {}) as address, httpx.AsyncClient(base_url=address) as http:
-        paths = {"/": ".html"} | {f"/static/{file.name}": file.suffix for file in page.WEB.iterdir()}
+    types = {
+        ".js": "text/javascript",
+        ".css": "text/css",
+        ".svg": "image/svg+xml",
+        ".html": "text/html",
+        ".ts": "text/plain",
+    }
+    types |= {".png": "image/png", ".webmanifest": "application/manifest+json"}
+    types |= {".json": "application/json", ".md": "text/markdown"}
+    async with (
+        serving(Settings(http_port=0), {}) as address,
+        httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http,
+    ):
+        paths = {"/": ".html"} | {
+            f"/static/{file.relative_to(page.WEB)}": file.suffix
+            for file in page.WEB.rglob("*")
+            if file.is_file()
+        }
         for path, suffix in paths.items():
             answer = await http.get(path)
-            assert answer.status_code == 200 and answer.headers["content-type"].startswith(types[suffix]), path
+            assert answer.status_code == 200 and answer.headers["content-type"].startswith(
+                types[suffix]
+            ), path
             assert "default-src 'none'" in answer.headers["content-security-policy"]
             assert answer.headers["cache-control"] == "no-cache"
-        again = await http.get("/static/app.js", headers={"If-None-Match": (await http.get("/static/app.js")).headers["etag"]})
+        again = await http.get(
+            "/static/app.js",
+            headers={"If-None-Match": (await http.get("/static/app.js")).headers["etag"]},
+        )
         assert again.status_code == 304
         for outside in ("/static/../gateway.py", "/static/%2e%2e/gateway.py", "/gateway.py"):
             assert (await http.get(outside)).status_code == 404
         facts = (await http.get("/config.json")).json()
-    assert facts["sample_rate"] == 24_000 and facts["engines"]["asr"] == "faster-whisper" and facts["status"] == "starting"
+    assert (
+        facts["sample_rate"] == 24_000
+        and facts["engines"]["asr"] == "faster-whisper"
+        and facts["status"] == "starting"
+    )
 
 
 async def test_the_page_is_told_no_keys():
-    settings = Settings(http_port=0, llm_key="sk-very-secret", llm_url="http://inner:1", shared_secret=SECRET)
-    async with serving(settings, {}) as address, httpx.AsyncClient(base_url=address) as http:
+    servers = {f"{stage}_key": "sk-very-secret" for stage in ("asr", "llm", "tts")}
+    servers |= {f"{stage}_url": "http://inner:1" for stage in ("asr", "llm", "tts")}
+    settings = Settings(http_port=0, shared_secret=SECRET, **servers)
+    async with (
+        serving(settings, {}) as address,
+        httpx.AsyncClient(base_url=address, timeout=PATIENCE_S) as http,
+    ):
         text = (await http.get("/config.json", params={"token": SECRET})).text
     assert "sk-very-secret" not in text and "inner" not in text and SECRET not in text
 
 
-# --- a process ----------------------------------------------------------------------------------------
+# --- a process ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ask", ["inbox", "SIGTERM"])
 async def test_as_a_process_it_reports_itself_takes_news_and_stops(ask):
     context = multiprocessing.get_context("spawn")
     inbox, outbox = context.Queue(), context.Queue()
-    process = context.Process(target=gateway.run, args=(Settings(http_port=0), inbox, outbox), daemon=True)
+    process = context.Process(
+        target=gateway.run, args=(Settings(http_port=0), inbox, outbox), daemon=True
+    )
     process.start()
     try:
-        said = [await asyncio.to_thread(outbox.get, timeout=PATIENCE_S)]
-        while not isinstance(said[-1], Ready):
-            said.append(await asyncio.to_thread(outbox.get, timeout=PATIENCE_S))
-        ready = said[-1]
+        messages = [await asyncio.to_thread(outbox.get, timeout=PATIENCE_S)]
+        while not isinstance(messages[-1], Ready):
+            messages.append(await asyncio.to_thread(outbox.get, timeout=PATIENCE_S))
+        ready = messages[-1]
         assert (ready.name, ready.engine) == ("gateway", "fastapi")
         for stage in READY.values():
             inbox.put(stage)
-        async with httpx.AsyncClient(base_url=ready.device) as http:
+        async with httpx.AsyncClient(base_url=ready.device, timeout=PATIENCE_S) as http:
             while (await http.get("/health")).status_code != 200:
                 assert process.is_alive()
-        assert isinstance(await asyncio.to_thread(outbox.get, timeout=PATIENCE_S), Beat)
+        assert isinstance(await asyncio.to_thread(outbox.get, timeout=PATIENCE_S), Heartbeat)
         inbox.put(None) if ask == "inbox" else os.kill(process.pid, signal.SIGTERM)
         await asyncio.to_thread(process.join, PATIENCE_S)
         assert process.exitcode == 0

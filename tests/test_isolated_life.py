@@ -1,4 +1,6 @@
-"""Engines in another interpreter: whatever the other process does, a call ends and the next one works; and nothing is left behind."""
+"""Engines in another interpreter: whatever the other process does, a call ends and the next one
+works; and nothing is left behind.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,12 @@ from engine_checks import ENGLISH, eventually
 from isolated_checks import ask, install_odd, kill, pid_of, reply, rest, usable
 from running import ROOT, alive
 
-from fusion.engines import EngineError, isolated, isolated_process, load
-from fusion.engines.scripted import tone_speech
-from fusion.wire.engine_pipe import WINDOW
+from whisperfusion.engines import EngineError, load
+from whisperfusion.engines.isolated import keeper
+from whisperfusion.engines.isolated import process as isolated_process
+from whisperfusion.engines.scripted import tone_speech
+from whisperfusion.errors import Refused
+from whisperfusion.wire.engine_pipe import WINDOW
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,12 +47,12 @@ def odd() -> Iterator[Any]:
     engine.close()
 
 
-# --- noise, bugs, deaths ----------------------------------------------------------------------------------------
+# --- noise, bugs, deaths ------------------------------------------------------------------------
 
 
 @pytest.fixture
 def typed() -> Iterator[None]:
-    """Somebody has typed something for this process."""
+    """Something was typed for this process."""
     (reader, writer), before = os.pipe(), os.dup(0)
     os.write(writer, b"for the server alone")
     os.dup2(reader, 0)
@@ -61,7 +66,7 @@ def typed() -> Iterator[None]:
 def test_what_libraries_print_and_ask_does_no_harm(capfd, typed):
     odd = load("llm", "odd", python=sys.executable)
     assert ask(odd, "noise") == "''"
-    odd.prepare((("user", "hi"),))
+    list(odd.prefill((("user", "hi"),)))
     out, err = capfd.readouterr()
     assert out == ""
     for text in ("from a child", "prepared", "WFE1" * 100):
@@ -79,24 +84,42 @@ def test_the_log_is_as_loud_there_as_here(capfd):
     assert "nobody wants" not in err
 
 
-def test_a_bug_ends_the_process_and_the_calls_in_it(capfd):
+def test_a_librarys_exception_ends_its_call_and_not_the_process(capfd):
     odd = load("llm", "odd", python=sys.executable)
     before = pid_of(odd)
     asked = reply(odd, "bug")
     assert next(p for p in asked if p) == "so far so good"
-    with pytest.raises(EngineError, match=r"odd in .*python.* ended \(exit code 70; the log says why\); it is being started again"):
+    with pytest.raises(
+        EngineError, match="the engine failed on this input: ValueError: an index is off by one"
+    ):
         rest(asked)
+    with pytest.raises(EngineError, match="the engine failed on this input: SystemExit"):
+        ask(odd, "exit")
     assert "ValueError: an index is off by one" in capfd.readouterr().err
-    assert not alive(before)
-    assert ask(odd, "alpha") == "alpha"
-    assert pid_of(odd) != before
+    with pytest.raises(Refused, match="^others keep it busy$"):  # in its own kind of error
+        ask(odd, "full")
+    assert ask(odd, "alpha") == "alpha" and pid_of(odd) == before
     odd.close()
 
 
-@pytest.mark.parametrize("word", ["exit", "fork"])
-def test_odd_ends_are_ends(odd, word):
-    with pytest.raises(EngineError, match="exit code (70|3)"):
-        ask(odd, word)
+def test_a_lost_gpu_ends_the_process_and_the_calls_in_it(capfd):
+    odd = load("llm", "scripted", python=sys.executable)
+    with pytest.raises(
+        EngineError,
+        match=(
+            r"scripted in .*python.* ended \(exit code 70; the log says why\); it is being "
+            r"started again"
+        ),
+    ):
+        ask(odd, "lose the gpu")
+    assert "CUDA error" in capfd.readouterr().err
+    assert ask(odd, "alpha").startswith("You said alpha.")
+    odd.close()
+
+
+def test_odd_ends_are_ends(odd):
+    with pytest.raises(EngineError, match="exit code 3"):
+        ask(odd, "fork")
     assert ask(odd, "alpha") == "alpha"
 
 
@@ -114,19 +137,19 @@ def test_a_killed_child_ends_all_calls_at_once_and_the_next_are_served():
 
 def test_an_utterance_dies_with_its_child_and_a_new_one_works():
     asr = load("asr", "scripted", python=sys.executable)
-    utterance = asr.begin(ENGLISH)
-    assert utterance.hear(np.pad(tone_speech("alpha"), (0, 8000))).text == "alpha"
+    utterance = asr.create_utterance(ENGLISH)
+    assert utterance.accept_audio(np.pad(tone_speech("alpha"), (0, 8000))).text == "alpha"
     kill(asr)
-    for method in (lambda: utterance.hear(tone_speech("beta")), utterance.finish):
+    for method in (lambda: utterance.accept_audio(tone_speech("beta")), utterance.finish):
         with pytest.raises(EngineError, match="being started again"):
             method()
-    fresh = asr.begin(ENGLISH)  # perhaps before there is a child again
-    assert fresh.hear(np.pad(tone_speech("gamma"), (0, 8000))).text == "gamma"
+    fresh = asr.create_utterance(ENGLISH)  # perhaps before there is a child again
+    assert fresh.accept_audio(np.pad(tone_speech("gamma"), (0, 8000))).text == "gamma"
     asr.close()
 
 
 def test_what_cannot_be_started_again_is_tried_later_and_later(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(isolated, "GIVE_UP_S", 0.2)
+    monkeypatch.setattr(keeper, "GIVE_UP_S", 0.2)
     trouble = tmp_path / "trouble"
     engine = load("llm", "odd", python=sys.executable, trouble=str(trouble))
     trouble.write_text("raise EngineError('the card has fallen off the bus')")
@@ -141,14 +164,19 @@ def test_what_cannot_be_started_again_is_tried_later_and_later(tmp_path, monkeyp
     engine.close()
 
 
-# --- cancelling, and children that do not listen ------------------------------------------------------------------------
+# --- cancelling, and children that do not listen ------------------------------------------------
 
 
 @pytest.mark.parametrize("word", ["many", "pulses"])
 def test_closing_reaches_the_engine(odd, word):
-    """This engine makes one reply at a time: the next can only be had when the one before has stopped."""
+    """This engine makes one reply at a time: the next can only be had when the one before has
+    stopped.
+    """
     pieces = reply(odd, word)
-    assert [next(pieces) for _ in range(3)] == (["", "", ""] if word == "pulses" else ["0 ", "1 ", "2 "])
+    if word == "pulses":
+        assert [next(pieces) for _ in range(3)] == ["", "", ""]
+    else:  # a busy machine may let empty pieces pass while the child is still on its way
+        assert [next(p for p in pieces if p) for _ in range(3)] == ["0 ", "1 ", "2 "]
     pieces.close()
     assert list(pieces) == []
     assert ask(odd, "alpha") == "alpha"
@@ -165,19 +193,23 @@ def test_an_engine_is_not_far_ahead_of_its_listener(odd):
 
 
 def test_a_stopped_child_stops_nobody():
-    asr, llm = load("asr", "scripted", python=sys.executable), load("llm", "scripted", python=sys.executable)
+    asr, llm = (
+        load("asr", "scripted", python=sys.executable),
+        load("llm", "scripted", python=sys.executable),
+    )
     for engine in (asr, llm):
         os.kill(pid_of(engine), signal.SIGSTOP)
     pieces = reply(llm, "forever")
     assert next(pieces) == ""
     pieces.close()
     with ThreadPoolExecutor(1) as pool:
-        first = asr.begin(ENGLISH)
-        heard = pool.submit(first.hear, np.pad(tone_speech("alpha"), (0, 4_000_000)))  # far more than a pipe holds
-        fresh = [asr.begin(ENGLISH) for _ in range(3)]
-        assert not heard.done()
+        first = asr.create_utterance(ENGLISH)
+        # far more than a pipe holds
+        pending = pool.submit(first.accept_audio, np.pad(tone_speech("alpha"), (0, 4_000_000)))
+        fresh = [asr.create_utterance(ENGLISH) for _ in range(3)]
+        assert not pending.done()
         os.kill(pid_of(asr), signal.SIGCONT)
-        assert heard.result(30).text == "alpha"
+        assert pending.result(30).text == "alpha"
     assert fresh[2].finish().text == ""
     os.kill(pid_of(llm), signal.SIGCONT)
     assert ask(llm, "alpha") == "You said alpha. That is 1 word."
@@ -195,12 +227,13 @@ def test_a_child_that_does_not_stop_is_replaced(odd, monkeypatch):
     assert ask(odd, "alpha") == "alpha"
 
 
-# --- nothing is left behind ---------------------------------------------------------------------------------------
+# --- nothing is left behind ---------------------------------------------------------------------
 
 
 HOST = """
 import logging, sys, threading
-from fusion.engines import isolated_process, load
+from whisperfusion.engines import load
+from whisperfusion.engines.isolated import process as isolated_process
 if sys.argv[1] == "loading":
     born = isolated_process.Child.messages
     def messages(child):
@@ -209,7 +242,7 @@ if sys.argv[1] == "loading":
     isolated_process.Child.messages = messages
     load("llm", "odd", python=sys.executable, trouble=sys.argv[2])
 engine = load("llm", "odd", python=sys.executable)
-pieces = engine.reply([("user", sys.argv[1])], max_tokens=9, temperature=0.0)
+pieces = engine.stream_chat([("user", sys.argv[1])], max_tokens=9, temperature=0.0)
 next(pieces)
 print(engine._keeper.child_now().pid, flush=True)
 if sys.argv[2] != "leave":
@@ -217,17 +250,24 @@ if sys.argv[2] != "leave":
 """
 
 
-ENDS = [*((state, end) for state in ("alpha", "many", "hang", "hold") for end in ("kill", "leave")), ("loading", "kill")]
+ENDS = [
+    *((state, end) for state in ("alpha", "many", "hang", "hold") for end in ("kill", "leave")),
+    ("loading", "kill"),
+]
 
 
 @pytest.mark.parametrize(("state", "end"), ENDS)
 def test_no_child_outlives_its_host(tmp_path, state, end):
-    """"hold": a library hangs with the interpreter's lock, so that no Python can run there."""
+    """ "hold": a library hangs with the interpreter's lock, so that no Python can run there."""
     trouble = tmp_path / "trouble"
     trouble.write_text("threading.Event().wait()")
     path = f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"
-    with subprocess.Popen([sys.executable, "-c", HOST, state, str(trouble) if state == "loading" else end], stdout=subprocess.PIPE,
-                          text=True, env={**os.environ, "PYTHONPATH": path}) as host:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, state, str(trouble) if state == "loading" else end],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as host:
         assert host.stdout
         child = int(host.stdout.readline())
         assert alive(child) or end == "leave"

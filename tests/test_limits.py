@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fusion.limits import Limits, TooMany
+from whisperfusion.runtime.rate_limits import Limits, TooMany
 
 
 def test_so_many_a_minute_for_each_name():
@@ -22,7 +22,11 @@ def test_so_many_a_minute_for_each_name():
 def test_so_many_at_once_and_what_ends_makes_room():
     limits = Limits(per_minute=0, at_once=2)
     with limits.admitted(["a"]):
-        with limits.admitted(["a", "key"]), pytest.raises(TooMany, match="at once"), limits.admitted(["b", "a"]):
+        with (
+            limits.admitted(["a", "key"]),
+            pytest.raises(TooMany, match="at once"),
+            limits.admitted(["b", "a"]),
+        ):
             pass
         with limits.admitted(["a"]):
             pass

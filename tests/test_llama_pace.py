@@ -1,4 +1,6 @@
-"""Which of several replies may write: those that begin first, then those whose voice would run dry."""
+"""Which of several replies may write: those that begin first, then those whose voice would run
+dry.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import threading
 
 import pytest
 
-from fusion.engines.llama_pace import AHEAD_S, BEGINNING, CHARACTERS_PER_S, Pace, Writing
+from whisperfusion.engines.llama.pace import AHEAD_S, BEGINNING, CHARACTERS_PER_S, Pace, Writing
 
 
 class Clock:
@@ -54,8 +56,26 @@ def test_those_who_begin_go_one_after_the_other(at_once):
     assert sorted(map(replies.index, order)) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_long_prompt_is_read_while_no_short_one_waits(at_once):
+    pace = Pace(at_once, Clock())
+    long, later = pace.begin(long=True), pace.begin(long=True)
+    assert not long.must_wait and later.must_wait
+    short = pace.begin()
+    assert long.must_wait and not short.must_wait
+    short.end()
+    assert not long.must_wait
+    long.end()
+    assert not later.must_wait
+
+
 @pytest.mark.parametrize(
-    ("pieces", "over"), [(["Yes", ",", " it", " is"], False), (["Go", " on", " now", "."], True), (["a "] * BEGINNING, True)]
+    ("pieces", "over"),
+    [
+        (["Yes", ",", " it", " is"], False),
+        (["Go", " on", " now", "."], True),
+        (["a "] * BEGINNING, True),
+    ],
 )
 def test_a_reply_begins_until_its_first_clause_is_there(pieces, over):
     pace = Pace(1, Clock())

@@ -7,21 +7,30 @@ import io
 import av
 import numpy as np
 import pytest
-from test_rest import said, wav
+from test_rest import speech_of, wav
 
-from fusion.engines.scripted import read_tones, tone_speech
-from fusion.gateway import media
-from fusion.gateway.media import Encoder, RawDecoder, Undecodable, samples
-from fusion.gateway.sound import FromSpoken, ToHeard, companded, expanded, milliseconds
-from fusion.wire.realtime import ALAW, PCM, ULAW
+from whisperfusion.engines.scripted import read_tones, tone_speech
+from whisperfusion.gateway.decoding import decode as decoding
+from whisperfusion.gateway.decoding.decode import Undecodable, pieces
+from whisperfusion.gateway.media import Encoder, RawDecoder
+from whisperfusion.gateway.sound import (
+    InputConverter,
+    OutputConverter,
+    companded,
+    expanded,
+    milliseconds,
+)
+from whisperfusion.wire.realtime import ALAW, PCM, ULAW
 
 
 def read(data: bytes, **span: float) -> np.ndarray:
-    return np.concatenate([np.zeros(0, np.float32), *samples(io.BytesIO(data), **span)])
+    return (
+        np.frombuffer(b"".join(pieces(io.BytesIO(data), **span)), "<i2").astype(np.float32) / 32768
+    )
 
 
 def test_a_stretch_of_a_file():
-    pcm = said("alpha", "beta", pause_s=2.0)
+    pcm = speech_of("alpha", "beta", pause_s=2.0)
     assert read_tones(read(wav(pcm)), 16_000) == "alpha beta"
     assert read_tones(read(wav(pcm), offset_s=2.0), 16_000) == "beta"
     assert len(read(wav(pcm), offset_s=0.5, length_s=1.0)) == 16_000
@@ -29,7 +38,7 @@ def test_a_stretch_of_a_file():
 
 
 def test_a_file_that_declares_or_holds_too_much_is_refused(monkeypatch):
-    monkeypatch.setattr(media, "LONGEST_S", 1.0)
+    monkeypatch.setattr(decoding, "LONGEST_S", 1.0)
     with pytest.raises(Undecodable, match="says that it lasts"):
         read(wav(np.zeros(32_000, np.float32)))
     encoder = Encoder("aac", 16_000, 16_000)  # its container tells no length
@@ -40,9 +49,14 @@ def test_a_file_that_declares_or_holds_too_much_is_refused(monkeypatch):
 def test_a_file_of_many_streams_is_refused():
     held = io.BytesIO()
     with av.open(held, "w", format="matroska") as container:
-        streams = [container.add_stream("pcm_s16le", rate=8000, layout="mono") for _ in range(media.MOST_STREAMS + 1)]
+        streams = [
+            container.add_stream("pcm_s16le", rate=8000, layout="mono")
+            for _ in range(decoding.MOST_STREAMS + 1)
+        ]
         for stream in streams:
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 80), np.int16), format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(
+                np.zeros((1, 80), np.int16), format="s16", layout="mono"
+            )
             frame.sample_rate = 8000
             for packet in stream.encode(frame):
                 container.mux(packet)
@@ -66,11 +80,14 @@ def test_a_film_without_sound_is_refused():
 def test_speed_changes_the_length_and_not_the_pitch(stretch):
     tone = np.sin(2 * np.pi * 440 * np.arange(48_000) / 24_000).astype(np.float32) * 0.5
     encoder = Encoder("pcm", 24_000, 24_000, stretch)
-    data = b"".join(encoder.encode(tone[start : start + 2400]) for start in range(0, len(tone), 2400)) + encoder.close()
-    heard = np.frombuffer(data, "<i2").astype(np.float32)
-    assert len(heard) == pytest.approx(len(tone) / stretch, rel=0.1)
-    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
-    assert spectrum.argmax() * 24_000 / len(heard) == pytest.approx(440, abs=8)
+    data = (
+        b"".join(encoder.encode(tone[start : start + 2400]) for start in range(0, len(tone), 2400))
+        + encoder.close()
+    )
+    samples = np.frombuffer(data, "<i2").astype(np.float32)
+    assert len(samples) == pytest.approx(len(tone) / stretch, rel=0.1)
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert spectrum.argmax() * 24_000 / len(samples) == pytest.approx(440, abs=8)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 1), (44_100, 2), (8000, 1)])
@@ -85,17 +102,25 @@ def test_bare_samples_in_pieces_that_fit_nothing(rate, channels):
 @pytest.mark.parametrize("kind", [PCM, ULAW, ALAW])
 def test_the_formats_of_realtime_there_and_back(kind):
     pcm = (tone_speech("alpha beta", 24_000) * 32767).astype("<i2").tobytes()
-    out, back = FromSpoken(kind), ToHeard(kind)
-    sent = b"".join(out.feed(pcm[start : start + 1000]) for start in range(0, len(pcm), 1000)) + out.close()
+    out, back = OutputConverter(kind), InputConverter(kind)
+    sent = (
+        b"".join(out.feed(pcm[start : start + 1000]) for start in range(0, len(pcm), 1000))
+        + out.close()
+    )
     assert milliseconds(kind, len(sent)) == pytest.approx(len(pcm) / 48, rel=0.02)
-    heard = b"".join(back.feed(sent[start : start + 777]) for start in range(0, len(sent), 777))
-    assert read_tones(np.frombuffer(heard, "<i2").astype(np.float32) / 32768, 16_000).startswith("alpha bet")
+    samples = b"".join(back.feed(sent[start : start + 777]) for start in range(0, len(sent), 777))
+    assert read_tones(np.frombuffer(samples, "<i2").astype(np.float32) / 32768, 16_000).startswith(
+        "alpha bet"
+    )
 
 
 def test_g711_says_what_its_tables_say():
-    """ITU-T G.711: silence is 0xFF in mu-law and 0xD5 in A-law, and what is expanded compresses to itself."""
+    """ITU-T G.711: silence is 0xFF in mu-law and 0xD5 in A-law, and what is expanded compresses
+    to itself.
+    """
     assert companded(bytes(20), ULAW) == b"\xff" * 10 and companded(bytes(20), ALAW) == b"\xd5" * 10
     for kind in (ULAW, ALAW):
         every = bytes(range(256))
         again = companded(expanded(every, kind), kind)
-        assert sum(one != other for one, other in zip(every, again, strict=True)) <= 1  # mu-law has two zeros
+        # mu-law has two zeros
+        assert sum(one != other for one, other in zip(every, again, strict=True)) <= 1

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fusion.engines import pump
+from whisperfusion.engines import pump
 
 
 @pytest.fixture
@@ -76,4 +76,30 @@ def test_a_closed_work_that_does_not_end_is_told_to_whoever_comes_later(pool, mo
         next(pump.pieces(lambda give: None, "", pool=pool))
     go.set()
     pool.submit(lambda: None).result()
-    assert [piece for piece in pump.pieces(lambda give: give("yes"), "", pool=pool) if piece] == ["yes"]  # it did end
+    # it did end
+    assert [piece for piece in pump.pieces(lambda give: give("yes"), "", pool=pool) if piece] == [
+        "yes"
+    ]
+
+
+def test_after_a_pause_of_the_machine_a_closed_work_gets_a_moment_to_end(pool, monkeypatch):
+    monkeypatch.setattr(pump, "STUCK_S", 0.0)
+    monkeypatch.setattr(pump, "MOMENT_S", 30.0)  # bound of a test that fails
+    go = threading.Event()
+    reader = pump.pieces(lambda give: go.wait(30), "", pool=pool)
+    next(reader)
+    reader.close()
+    threading.Timer(0.1, go.set).start()
+    assert [piece for piece in pump.pieces(lambda give: give("yes"), "", pool=pool) if piece] == [
+        "yes"
+    ]
+
+
+def test_a_work_that_was_closed_before_it_began_is_told(pool):
+    go, told = threading.Event(), threading.Event()
+    pool.submit(go.wait, 30)
+    reader = pump.pieces(lambda give: give("never"), "", skipped=told.set, pool=pool)
+    assert next(reader) == ""
+    reader.close()
+    go.set()
+    assert told.wait(30)

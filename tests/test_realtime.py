@@ -1,22 +1,24 @@
-"""OpenAI Realtime over the real processes with scripted engines: the order of events, both dialects, and what strangers send."""
+"""OpenAI Realtime over the real processes with scripted engines: the order of events, both
+dialects, and what strangers send.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from running import SCRIPTED
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from fusion.engines.scripted import read_tones, tone_speech
-from fusion.gateway.sound import companded, expanded
-from fusion.wire.realtime import ALAW, ULAW
+from whisperfusion.engines.scripted import read_tones, tone_speech
+from whisperfusion.gateway.sound import companded, expanded
+from whisperfusion.wire.realtime import ALAW, ULAW
 
 PATIENCE_S = 40.0
 FRAME = 2400  # samples: 0.1 s
@@ -25,7 +27,13 @@ UPPER = 24_000
 
 def spoken(text: str, pause_s: float = 1.5) -> np.ndarray:
     """float32 [samples] at 24 kHz."""
-    return np.concatenate((np.zeros(7200, np.float32), tone_speech(text, UPPER), np.zeros(int(pause_s * UPPER), np.float32)))
+    return np.concatenate(
+        (
+            np.zeros(7200, np.float32),
+            tone_speech(text, UPPER),
+            np.zeros(int(pause_s * UPPER), np.float32),
+        )
+    )
 
 
 class Client:
@@ -65,9 +73,21 @@ class Client:
 
     async def until(self, kind: str, count: int = 1) -> dict[str, Any]:
         async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: self.closed or len(self.of(kind)) >= count), PATIENCE_S)
-        assert len(self.of(kind)) >= count, f"{kind} did not come before the end; came: {self.kinds()}"
+            await asyncio.wait_for(
+                self._news.wait_for(lambda: self.closed or len(self.of(kind)) >= count), PATIENCE_S
+            )
+        assert len(self.of(kind)) >= count, (
+            f"{kind} did not come before the end; came: {self.kinds()}"
+        )
         return self.of(kind)[count - 1]
+
+    async def until_sounded(self, seconds: float) -> None:
+        """So much of the answers' audio came."""
+        async with self._news:
+            await asyncio.wait_for(
+                self._news.wait_for(lambda: self.closed or len(self.sound()) >= seconds * UPPER),
+                PATIENCE_S,
+            )
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
@@ -93,11 +113,13 @@ class Client:
             await asyncio.sleep(pace * FRAME / UPPER)
 
     def sound(self) -> np.ndarray:
-        data = b"".join(base64.b64decode(event["delta"]) for event in self.of("response.output_audio.delta"))
+        data = b"".join(
+            base64.b64decode(event["delta"]) for event in self.of("response.output_audio.delta")
+        )
         return np.frombuffer(data, "<i2").astype(np.float32) / 32768
 
 
-# --- a conversation -----------------------------------------------------------------------------------------
+# --- a conversation -----------------------------------------------------------------------------
 
 
 async def test_a_spoken_turn_comes_in_upstreams_order(scripted_server):
@@ -125,26 +147,49 @@ async def test_a_spoken_turn_comes_in_upstreams_order(scripted_server):
         "response.output_item.done",
         "response.done",
     ]
-    seen = [kind for kind in client.kinds() if not kind.endswith(".delta") and "transcription" not in kind]
+    seen = [
+        kind
+        for kind in client.kinds()
+        if not kind.endswith(".delta") and "transcription" not in kind
+    ]
     assert [kind for at, kind in enumerate(seen) if not at or seen[at - 1] != kind] == spine
     item = client.of("input_audio_buffer.committed")[0]["item_id"]
-    assert {client.of(kind)[0]["item_id"] for kind in ("input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped")} == {item}
-    assert client.of("conversation.item.input_audio_transcription.completed")[0]["transcript"] == "alpha beta"
-    assert done["response"]["status"] == "completed" and done["response"]["usage"]["total_tokens"] > 0
-    assert done["response"]["output"][0]["content"][0]["transcript"] == "You said alpha beta. That is 2 words."
+    assert {
+        client.of(kind)[0]["item_id"]
+        for kind in ("input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped")
+    } == {item}
+    assert (
+        client.of("conversation.item.input_audio_transcription.completed")[0]["transcript"]
+        == "alpha beta"
+    )
+    assert (
+        done["response"]["status"] == "completed" and done["response"]["usage"]["total_tokens"] > 0
+    )
+    assert (
+        done["response"]["output"][0]["content"][0]["transcript"]
+        == "You said alpha beta. That is 2 words."
+    )
     assert read_tones(client.sound(), UPPER) == "you said alpha beta.that is 2 words."
     assert len({event["event_id"] for event in client.events}) == len(client.events)
 
 
 async def test_the_client_decides_when_there_is_no_turn_detection(scripted_server):
     async with Client(scripted_server) as client:
-        await client.update(audio={"input": {"turn_detection": None, "transcription": {"model": "x"}}})
+        await client.update(
+            audio={"input": {"turn_detection": None, "transcription": {"model": "x"}}}
+        )
         await client.speak(spoken("alpha", 0.2), pace=0.1)
         await client.send("input_audio_buffer.commit")
         await client.send("response.create")
         done = await client.until("response.done")
-        assert done["response"]["output"][0]["content"][0]["transcript"] == "You said alpha. That is 1 word."
-        assert client.of("conversation.item.input_audio_transcription.completed")[0]["transcript"] == "alpha"
+        assert (
+            done["response"]["output"][0]["content"][0]["transcript"]
+            == "You said alpha. That is 1 word."
+        )
+        assert (
+            client.of("conversation.item.input_audio_transcription.completed")[0]["transcript"]
+            == "alpha"
+        )
         assert not client.of("input_audio_buffer.speech_started")
         await client.speak(spoken("beta", 0.2), pace=0.1)
         await client.send("input_audio_buffer.clear")
@@ -157,28 +202,85 @@ async def test_typed_items_text_answers_and_a_changed_history(scripted_server):
     async with Client(scripted_server) as client:
         await client.update(output_modalities=["text"])
         await client.send(
-            "conversation.item.create", item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "alpha beta"}]}
+            "conversation.item.create",
+            item={
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "alpha beta"}],
+            },
         )
         await client.until("conversation.item.done")
         await client.send("response.create", response={"metadata": {"topic": "one"}})
         done = await client.until("response.done")
-        assert done["response"]["output"][0]["content"] == [{"type": "output_text", "text": "You said alpha beta. That is 2 words."}]
-        assert done["response"]["metadata"] == {"topic": "one"} and not client.of("response.output_audio.delta")
+        assert done["response"]["output"][0]["content"] == [
+            {"type": "output_text", "text": "You said alpha beta. That is 2 words."}
+        ]
+        assert done["response"]["metadata"] == {"topic": "one"} and not client.of(
+            "response.output_audio.delta"
+        )
         answer = done["response"]["output"][0]["id"]
         await client.send("conversation.item.delete", item_id=answer)
         await client.send(
             "conversation.item.create",
             previous_item_id="root",
-            item={"id": "mine", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Put in front."}]},
+            item={
+                "id": "mine",
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "Put in front."}],
+            },
         )
         await client.send(
-            "conversation.item.create", item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "recall"}]}
+            "conversation.item.create",
+            item={
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "recall"}],
+            },
         )
         await client.send("response.create")
         done = await client.until("response.done", 2)
         assert done["response"]["output"][0]["content"][0]["text"] == "I said: Put in front."
         await client.send("conversation.item.retrieve", item_id="mine")
-        assert (await client.until("conversation.item.retrieved"))["item"]["content"][0]["text"] == "Put in front."
+        assert (await client.until("conversation.item.retrieved"))["item"]["content"][0][
+            "text"
+        ] == "Put in front."
+
+
+async def test_a_conversation_goes_on_in_another_connection(scripted_server):
+    """Which has put in an item of its own before the earlier ones came."""
+    async with Client(scripted_server) as client:
+        await client.update(output_modalities=["text"])
+        await typed(client, "alpha beta")
+        conversation = (await client.until("response.done"))["response"]["conversation_id"]
+    path = f"/v1/realtime?model=gpt-realtime&conversation={conversation}"
+    async with Client(scripted_server, path) as client:
+        await client.update(output_modalities=["text"])
+        await typed(client, "recall")
+        done = (await client.until("response.done"))["response"]
+        said = done["output"][0]["content"][0]["text"]
+        assert said == "I said: You said alpha beta. That is 2 words."
+        assert done["conversation_id"] == conversation
+        texts = [one["item"]["content"][0]["text"] for one in client.of("conversation.item.done")]
+        assert texts == ["alpha beta", "You said alpha beta. That is 2 words.", "recall", said]
+
+
+async def test_a_conversation_that_is_not_known_starts_anew(scripted_server):
+    path = "/v1/realtime?model=gpt-realtime&conversation=conv_123"
+    async with Client(scripted_server, path) as client:
+        told = (await client.until("error"))["error"]
+        assert told["code"] == "conversation_not_found" and "conv_123" in told["message"]
+        await client.update(output_modalities=["text"])
+        await typed(client, "alpha")
+        done = (await client.until("response.done"))["response"]
+        assert done["conversation_id"] != "conv_123"
+
+
+async def typed(client: Client, text: str) -> None:
+    content = [{"type": "input_text", "text": text}]
+    item = {"type": "message", "role": "user", "content": content}
+    await client.send("conversation.item.create", item=item)
+    await client.send("response.create")
 
 
 async def test_a_function_is_called_and_its_result_is_told(scripted_server):
@@ -192,49 +294,84 @@ async def test_a_function_is_called_and_its_result_is_told(scripted_server):
         await client.update(tools=[tool])
         await client.speak(spoken("use it"))
         call = (await client.until("response.done"))["response"]["output"][0]
-        assert (call["type"], call["name"], json.loads(call["arguments"])) == ("function_call", "look_up", {"text": "use it"})
+        assert (call["type"], call["name"], json.loads(call["arguments"])) == (
+            "function_call",
+            "look_up",
+            {"text": "use it"},
+        )
         added = [event["item"] for event in client.of("response.output_item.added")]
         assert added[0]["status"] == "in_progress" and added[0]["call_id"] == call["call_id"]
         await client.send(
-            "conversation.item.create", item={"type": "function_call_output", "call_id": call["call_id"], "output": "forty two"}
+            "conversation.item.create",
+            item={
+                "type": "function_call_output",
+                "call_id": call["call_id"],
+                "output": "forty two",
+            },
         )
         await client.send("response.create")
         done = await client.until("response.done", 2)
-        assert done["response"]["output"][0]["content"][0]["transcript"] == "The result is forty two."
+        assert (
+            done["response"]["output"][0]["content"][0]["transcript"] == "The result is forty two."
+        )
 
 
 async def test_an_interruption_keeps_the_words_that_were_heard(scripted_server):
     async with Client(scripted_server) as client:
         await client.speak(spoken("one two three four five six seven eight"))
-        await client.until("response.output_audio.delta", 15)
+        await client.until_sounded(1.5)
         answer = client.of("response.output_item.added")[0]["item"]["id"]
         await client.speak(spoken("stop now please", 0.1))
         await client.until("input_audio_buffer.speech_started", 2)
         done = await client.until("response.done")
-        assert done["response"]["status"] == "cancelled" and done["response"]["status_details"]["reason"] == "turn_detected"
+        assert (
+            done["response"]["status"] == "cancelled"
+            and done["response"]["status_details"]["reason"] == "turn_detected"
+        )
         order = [event["type"] for event in client.events]
-        second = [at for at, kind in enumerate(order) if kind == "input_audio_buffer.speech_started"][1]
+        second = [
+            at for at, kind in enumerate(order) if kind == "input_audio_buffer.speech_started"
+        ][1]
         assert second < order.index("response.output_audio.done")
-        await client.send("conversation.item.truncate", item_id=answer, content_index=0, audio_end_ms=700)
+        await client.send(
+            "conversation.item.truncate", item_id=answer, content_index=0, audio_end_ms=700
+        )
         assert (await client.until("conversation.item.truncated"))["audio_end_ms"] == 700
         await client.speak(np.zeros(2 * UPPER, np.float32))
         await client.until("response.done", 2)
         await client.send("conversation.item.retrieve", item_id=answer)
-        said = (await client.until("conversation.item.retrieved"))["item"]["content"][0]["transcript"]
-        assert said and "You said one two three four".startswith(said) and len(said) < 20
+        remembered = (await client.until("conversation.item.retrieved"))["item"]["content"][0][
+            "transcript"
+        ]
+        assert (
+            remembered
+            and "You said one two three four".startswith(remembered)
+            and len(remembered) < 20
+        )
 
 
 async def test_what_is_not_interruptible_is_heard_to_its_end(scripted_server):
     async with Client(scripted_server) as client:
         await client.update(
-            audio={"input": {"turn_detection": {"type": "server_vad", "interrupt_response": False, "silence_duration_ms": 400}}}
+            audio={
+                "input": {
+                    "turn_detection": {
+                        "type": "server_vad",
+                        "interrupt_response": False,
+                        "silence_duration_ms": 400,
+                    }
+                }
+            }
         )
         await client.speak(spoken("one two three four", 0.9))
         await client.until("response.output_audio.delta", 5)
         await client.speak(spoken("and this", 3.0))
         first, second = await client.until("response.done"), await client.until("response.done", 2)
         assert first["response"]["status"] == "completed"
-        assert second["response"]["output"][0]["content"][0]["transcript"] == "You said and this. That is 2 words."
+        assert (
+            second["response"]["output"][0]["content"][0]["transcript"]
+            == "You said and this. That is 2 words."
+        )
 
 
 async def test_a_response_is_cancelled_by_the_client_and_only_one_is_active(scripted_server):
@@ -243,59 +380,101 @@ async def test_a_response_is_cancelled_by_the_client_and_only_one_is_active(scri
         await client.until("response.output_audio.delta", 3)
         await client.send("response.create", event_id="mine")
         refused = await client.until("error")
-        assert refused["error"]["code"] == "conversation_already_has_active_response" and refused["error"]["event_id"] == "mine"
+        assert (
+            refused["error"]["code"] == "conversation_already_has_active_response"
+            and refused["error"]["event_id"] == "mine"
+        )
         await client.send("response.cancel")
         done = await client.until("response.done")
-        assert done["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
+        assert done["response"]["status_details"] == {
+            "type": "cancelled",
+            "reason": "client_cancelled",
+        }
         await client.send("response.cancel")
         assert (await client.until("error", 2))["error"]["code"] == "response_cancel_not_active"
 
 
 async def test_every_response_has_an_end(scripted_server):
-    """One that the call refuses, and one whose words are still on their way when it is asked for and given up."""
+    """One that the call refuses, and one whose words are still on their way when it is asked for
+    and given up.
+    """
     async with Client(scripted_server) as client:
         await client.send("response.create", response={"instructions": "x" * 9000})
         done = await client.until("response.done")
-        assert done["response"]["status"] == "failed" and "8000" in done["response"]["status_details"]["error"]["message"]
+        assert (
+            done["response"]["status"] == "failed"
+            and "8000" in done["response"]["status_details"]["error"]["message"]
+        )
         await client.update(audio={"input": {"turn_detection": None}})
         await client.speak(spoken("alpha beta", 0.3), pace=0.3)
         await client.send("input_audio_buffer.commit")
         await client.send("response.create")
         await client.send("response.cancel")
         assert (await client.until("response.done", 2))["response"]["status"] == "cancelled"
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "gamma"}]}
+        item = {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "gamma"}],
+        }
         await client.send("conversation.item.create", item=item)
         await client.send("response.create", response={"output_modalities": ["text"]})
         done = await client.until("response.done", 3)
-        assert done["response"]["status"] == "completed" and "gamma" in done["response"]["output"][0]["content"][0]["text"]
+        assert (
+            done["response"]["status"] == "completed"
+            and "gamma" in done["response"]["output"][0]["content"][0]["text"]
+        )
 
 
 async def test_a_response_has_its_greatest_length(scripted_server):
     async with Client(scripted_server) as client:
         await client.update(output_modalities=["text"], max_output_tokens=4)
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "one two three"}]}
+        item = {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "one two three"}],
+        }
         await client.send("conversation.item.create", item=item)
         for count, asked, text, status in (
             (1, {}, "You said one two", "incomplete"),
-            (2, {"max_output_tokens": "inf"}, "You said one two three. That is 3 words.", "completed"),
-            (3, {"conversation": "none", "max_output_tokens": 2, "input": [item]}, "You said", "incomplete"),
+            (
+                2,
+                {"max_output_tokens": "inf"},
+                "You said one two three. That is 3 words.",
+                "completed",
+            ),
+            (
+                3,
+                {"conversation": "none", "max_output_tokens": 2, "input": [item]},
+                "You said",
+                "incomplete",
+            ),
         ):
             await client.send("response.create", response=asked)
             done = (await client.until("response.done", count))["response"]
             assert done["output"][0]["content"][0]["text"] == text and done["status"] == status
-            assert (done["status_details"] or {}).get("reason") == (None if status == "completed" else "max_output_tokens")
+            assert (done["status_details"] or {}).get("reason") == (
+                None if status == "completed" else "max_output_tokens"
+            )
         await client.send("response.create", response={"max_output_tokens": 0})
         assert "max_output_tokens" in (await client.until("error"))["error"]["message"]
 
 
 async def test_a_response_beside_the_conversation(scripted_server):
     async with Client(scripted_server) as client:
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "gamma"}]}
-        await client.send("response.create", response={"conversation": "none", "output_modalities": ["text"], "input": [item]})
+        item = {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "gamma"}],
+        }
+        await client.send(
+            "response.create",
+            response={"conversation": "none", "output_modalities": ["text"], "input": [item]},
+        )
         done = await client.until("response.done")
         assert (
             done["response"]["conversation_id"] is None
-            and done["response"]["output"][0]["content"][0]["text"] == "You said gamma. That is 1 word."
+            and done["response"]["output"][0]["content"][0]["text"]
+            == "You said gamma. That is 1 word."
         )
         assert not client.of("conversation.item.added")
 
@@ -305,12 +484,20 @@ async def test_a_failed_answer_is_told_and_the_session_goes_on(scripted_server):
         await client.update(output_modalities=["text"])
         for text, status in (("explode", "failed"), ("alpha", "completed")):
             await client.send(
-                "conversation.item.create", item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+                "conversation.item.create",
+                item={
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": text}],
+                },
             )
             await client.send("response.create")
             done = await client.until("response.done", 1 if text == "explode" else 2)
             assert done["response"]["status"] == status, done
-            await client.send("conversation.item.delete", item_id=client.of("conversation.item.added")[0]["item"]["id"])
+            await client.send(
+                "conversation.item.delete",
+                item_id=client.of("conversation.item.added")[0]["item"]["id"],
+            )
     assert client.of("response.done")[0]["response"]["status_details"]["error"]["message"]
 
 
@@ -330,24 +517,69 @@ async def test_a_transcription_session_only_listens(scripted_server):
         )
         await client.speak(spoken("alpha beta", 1.0))
         await client.until("conversation.item.input_audio_transcription.completed")
-        assert client.of("conversation.item.input_audio_transcription.completed")[0]["transcript"] == "alpha beta"
+        assert (
+            client.of("conversation.item.input_audio_transcription.completed")[0]["transcript"]
+            == "alpha beta"
+        )
         await client.send("response.create")
         await client.until("error")
-    assert not client.of("response.created") and client.of("session.updated")[0]["session"]["type"] == "transcription"
+    assert (
+        not client.of("response.created")
+        and client.of("session.updated")[0]["session"]["type"] == "transcription"
+    )
+
+
+async def heard_from(client: Client, **detection: float) -> int | None:
+    """Where speech begins for a session with this `server_vad`; None: none is found."""
+    given = {"type": "server_vad", "silence_duration_ms": 300, **detection}
+    await client.update(audio={"input": {"turn_detection": given}})
+    before = len(client.of("input_audio_buffer.speech_started"))
+    await client.speak(np.concatenate((np.zeros(24_000, np.float32), spoken("alpha", 1.0))))
+    await client.send("input_audio_buffer.clear")
+    await client.until("input_audio_buffer.cleared")
+    found = client.of("input_audio_buffer.speech_started")[before:]
+    return found[0]["audio_start_ms"] if found else None
+
+
+async def test_server_vad_takes_its_threshold_and_its_padding(scripted_server):
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Client(scripted_server)) for _ in range(3)]
+        padded, bare, unsure = await asyncio.gather(
+            heard_from(clients[0], prefix_padding_ms=500),
+            heard_from(clients[1], prefix_padding_ms=0),
+            heard_from(clients[2], threshold=1.0),  # the scripted detector is never that sure
+        )
+    assert bare - padded == 500 and unsure is None
 
 
 @pytest.mark.parametrize("kind", [ULAW, ALAW])
 async def test_telephone_sound_both_ways(scripted_server, kind):
     async with Client(scripted_server) as client:
-        await client.update(audio={"input": {"format": {"type": kind}}, "output": {"format": {"type": kind}}})
-        pcm = np.concatenate((np.zeros(2400, np.float32), tone_speech("alpha beta", 8000), np.zeros(12_000, np.float32)))
+        await client.update(
+            audio={"input": {"format": {"type": kind}}, "output": {"format": {"type": kind}}}
+        )
+        pcm = np.concatenate(
+            (
+                np.zeros(2400, np.float32),
+                tone_speech("alpha beta", 8000),
+                np.zeros(12_000, np.float32),
+            )
+        )
         data = companded((pcm * 32767).astype("<i2").tobytes(), kind)
         for start in range(0, len(data), 800):
-            await client.send("input_audio_buffer.append", audio=base64.b64encode(data[start : start + 800]).decode())
+            await client.send(
+                "input_audio_buffer.append",
+                audio=base64.b64encode(data[start : start + 800]).decode(),
+            )
             await asyncio.sleep(0.1)
         done = await client.until("response.done")
-        answer = b"".join(base64.b64decode(event["delta"]) for event in client.of("response.output_audio.delta"))
-    assert done["response"]["output"][0]["content"][0]["transcript"] == "You said alpha beta. That is 2 words."
+        answer = b"".join(
+            base64.b64decode(event["delta"]) for event in client.of("response.output_audio.delta")
+        )
+    assert (
+        done["response"]["output"][0]["content"][0]["transcript"]
+        == "You said alpha beta. That is 2 words."
+    )
     spoken_back = np.frombuffer(expanded(answer, kind), "<i2").astype(np.float32) / 32768
     assert read_tones(spoken_back, 8000) == "you said alpha beta.that is 2 words."
 
@@ -356,21 +588,48 @@ async def test_the_older_dialect(scripted_server):
     async with Client(scripted_server, additional_headers={"OpenAI-Beta": "realtime=v1"}) as client:
         assert client.of("session.created")[0]["session"]["input_audio_format"] == "pcm16"
         await client.send(
-            "session.update", session={"modalities": ["text", "audio"], "turn_detection": {"type": "server_vad"}, "voice": "soft"}
+            "session.update",
+            session={
+                "modalities": ["text", "audio"],
+                "turn_detection": {"type": "server_vad"},
+                "voice": "soft",
+            },
         )
         updated = (await client.until("session.updated"))["session"]
-        assert updated["voice"] == "soft" and updated["turn_detection"]["type"] == "server_vad" and "type" not in updated
+        assert (
+            updated["voice"] == "soft"
+            and updated["turn_detection"]["type"] == "server_vad"
+            and "type" not in updated
+        )
         await client.speak(spoken("alpha"))
         done = await client.until("response.done")
-    assert done["response"]["output"][0]["content"][0] == {"type": "audio", "transcript": "You said alpha. That is 1 word."}
-    assert client.of("response.audio.delta") and client.of("conversation.item.created") and not client.of("conversation.item.added")
+    assert done["response"]["output"][0]["content"][0] == {
+        "type": "audio",
+        "transcript": "You said alpha. That is 1 word.",
+    }
+    assert (
+        client.of("response.audio.delta")
+        and client.of("conversation.item.created")
+        and not client.of("conversation.item.added")
+    )
 
 
-async def test_a_browser_comes_with_a_short_lived_key(start_server):
-    server = start_server(*SCRIPTED, "--shared-secret=sesame")
-    async with httpx.AsyncClient(base_url=server.http_url, headers={"Authorization": "Bearer sesame"}) as http:
-        made = (await http.post("/v1/realtime/client_secrets", json={"session": {"type": "realtime", "instructions": "Be brief."}})).json()
-        old = (await http.post("/v1/realtime/sessions", json={"model": "x", "voice": "soft"})).json()
+async def test_a_browser_comes_with_a_short_lived_key(keyed_server):
+    server = keyed_server
+    async with httpx.AsyncClient(
+        base_url=server.http_url,
+        headers={"Authorization": "Bearer sesame-one"},
+        timeout=PATIENCE_S,
+    ) as http:
+        made = (
+            await http.post(
+                "/v1/realtime/client_secrets",
+                json={"session": {"type": "realtime", "instructions": "Be brief."}},
+            )
+        ).json()
+        old = (
+            await http.post("/v1/realtime/sessions", json={"model": "x", "voice": "soft"})
+        ).json()
         assert old["client_secret"]["value"].startswith("ek_") and old["voice"] == "soft"
         for bad in (
             {"expires_after": {"seconds": 1}},
@@ -379,14 +638,22 @@ async def test_a_browser_comes_with_a_short_lived_key(start_server):
             {"session": {"type": "realtime", "tools": 5}},
         ):
             assert (await http.post("/v1/realtime/client_secrets", json=bad)).status_code == 400
-        assert (await http.get("/v1/models", headers={"Authorization": f"Bearer {made['value']}"})).status_code == 401  # for one door only
-    async with Client(server, subprotocols=["realtime", f"openai-insecure-api-key.{made['value']}"]) as client:
-        assert client.socket.subprotocol == "realtime" and client.of("session.created")[0]["session"]["instructions"] == "Be brief."
+        # for one door only
+        assert (
+            await http.get("/v1/models", headers={"Authorization": f"Bearer {made['value']}"})
+        ).status_code == 401
+    async with Client(
+        server, subprotocols=["realtime", f"openai-insecure-api-key.{made['value']}"]
+    ) as client:
+        assert (
+            client.socket.subprotocol == "realtime"
+            and client.of("session.created")[0]["session"]["instructions"] == "Be brief."
+        )
     with pytest.raises(InvalidStatus):
         await connect(client.url, subprotocols=["realtime", "openai-insecure-api-key.ek_wrong"])
 
 
-# --- what strangers send --------------------------------------------------------------------------------------
+# --- what strangers send ------------------------------------------------------------------------
 
 SESSIONS = [
     {},
@@ -406,9 +673,18 @@ SESSIONS = [
     {"type": "realtime", "audio": {"output": {"speed": "fast"}}},
     {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "psychic"}}}},
     {"type": "realtime", "audio": {"input": {"turn_detection": 5}}},
-    {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 5}}}},
-    {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": -5}}}},
-    {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "wild"}}}},
+    {
+        "type": "realtime",
+        "audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 5}}},
+    },
+    {
+        "type": "realtime",
+        "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": -5}}},
+    },
+    {
+        "type": "realtime",
+        "audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "wild"}}},
+    },
     {"type": "realtime", "audio": {"input": {"turn_detection": {"create_response": "yes"}}}},
     {"type": "realtime", "audio": {"input": {"transcription": 5}}},
     {"type": "realtime", "audio": {"input": {"transcription": {"language": "xx"}}}},
@@ -443,20 +719,50 @@ FRAMES = [
     '{"type": "conversation.item.create", "item": 5}',
     '{"type": "conversation.item.create", "item": {"type": "opera"}}',
     '{"type": "conversation.item.create", "item": {"type": "message"}}',
-    '{"type": "conversation.item.create", "item": {"type": "message", "role": "king", "content": []}}',
-    '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": 5}}',
-    '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [5]}}',
-    '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [{"type": "output_text", "text": "a"}]}}',
-    '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": 5}]}}',
-    '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "A"}]}}',
-    '{"type": "conversation.item.create", "item": {"id": 5, "type": "message", "role": "user", "content": []}}',
-    '{"type": "conversation.item.create", "previous_item_id": "nobody", "item": {"type": "message", "role": "user", "content": []}}',
+    (
+        '{"type": "conversation.item.create", "item": {"type": "message", "role": "king", '
+        '"content": '
+        "[]}}"
+    ),
+    (
+        '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", '
+        '"content": '
+        "5}}"
+    ),
+    (
+        '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", '
+        '"content": '
+        "[5]}}"
+    ),
+    (
+        '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", '
+        '"content": [{"type": "output_text", "text": "a"}]}}'
+    ),
+    (
+        '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", '
+        '"content": [{"type": "input_text", "text": 5}]}}'
+    ),
+    (
+        '{"type": "conversation.item.create", "item": {"type": "message", "role": "user", '
+        '"content": [{"type": "input_audio", "audio": "A"}]}}'
+    ),
+    (
+        '{"type": "conversation.item.create", "item": {"id": 5, "type": "message", "role": "user", '
+        '"content": []}}'
+    ),
+    (
+        '{"type": "conversation.item.create", "previous_item_id": "nobody", "item": {"type": '
+        '"message", "role": "user", "content": []}}'
+    ),
     '{"type": "conversation.item.create", "item": {"type": "function_call_output"}}',
     '{"type": "conversation.item.create", "item": {"type": "function_call", "name": 5}}',
     '{"type": "conversation.item.retrieve", "item_id": "nobody"}',
     '{"type": "conversation.item.retrieve"}',
     '{"type": "conversation.item.delete", "item_id": []}',
-    '{"type": "conversation.item.truncate", "item_id": "nobody", "content_index": 0, "audio_end_ms": 5}',
+    (
+        '{"type": "conversation.item.truncate", "item_id": "nobody", "content_index": 0, '
+        '"audio_end_ms": 5}'
+    ),
     '{"type": "response.create", "response": 5}',
     '{"type": "response.create", "response": {"instructions": 5}}',
     '{"type": "response.create", "response": {"output_modalities": ["smell"]}}',
@@ -471,14 +777,22 @@ async def test_every_bad_event_is_an_error_and_the_session_goes_on(scripted_serv
         for count, frame in enumerate(FRAMES, 1):
             await client.socket.send(frame)
             told = (await client.until("error", count))["error"]
-            assert told["type"] == "invalid_request_error" and told["code"] and told["message"] and "Traceback" not in told["message"], (
-                frame[:80]
-            )
+            assert (
+                told["type"] == "invalid_request_error"
+                and told["code"]
+                and told["message"]
+                and "Traceback" not in told["message"]
+            ), frame[:80]
         await client.socket.send(b"\0\1\2")
         await client.until("error", len(FRAMES) + 1)
         await client.update(output_modalities=["text"])
         await client.send(
-            "conversation.item.create", item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "still here"}]}
+            "conversation.item.create",
+            item={
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "still here"}],
+            },
         )
         await client.send("response.create")
         assert (await client.until("response.done"))["response"]["status"] == "completed"

@@ -1,4 +1,6 @@
-"""An enemy that reads the schema: schemathesis makes up requests to every HTTP route, good and bad ones."""
+"""An enemy that reads the schema: schemathesis makes up requests to every HTTP route, good and
+bad ones.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_schema_conformance"
+)
 
 
 def test_no_request_that_the_schema_suggests_breaks_a_route(scripted_server, tmp_path):

@@ -1,4 +1,6 @@
-"""Settings: one source of names; a wrong value names the variable, the value and what is allowed."""
+"""Settings: one source of names; a wrong value names the variable, the value and what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from dataclasses import fields
 import pytest
 from running import ROOT
 
-from fusion.settings import Settings, SettingsError, add_flags, build, engine_options, read_env_file
+from whisperfusion.cli.arguments import parser
+from whisperfusion.settings import (
+    Settings,
+    SettingsError,
+    add_flags,
+    build,
+    engine_options,
+    from_command_line,
+    read_env_file,
+)
 
 
 def test_flags_beat_the_environment_and_the_environment_beats_the_file():
@@ -60,12 +71,17 @@ def test_an_older_variable_chooses_its_engine_unless_one_is_chosen():
         ("TTS_SPEED", "nan", "0.5"),
         ("EAGERNESS", "1.5", "0 to 1"),
         ("MODEL_SOURCES", "floppy", "packages"),
+        ("TIME_ZONE", "Europe/Atlantis", "Europe/Berlin"),
+        ("TIME_ZONE", "../etc/passwd", "Europe/Berlin"),
+        ("TIME_ZONE", "Europe", "Europe/Berlin"),
     ],
 )
 def test_a_wrong_value_names_everything(variable, value, allowed):
     with pytest.raises(SettingsError) as wrong:
         build({}, {variable: value}, {})
-    assert variable in str(wrong.value) and value in str(wrong.value) and allowed in str(wrong.value)
+    assert (
+        variable in str(wrong.value) and value in str(wrong.value) and allowed in str(wrong.value)
+    )
 
 
 def test_every_setting_is_a_flag():
@@ -75,8 +91,28 @@ def test_every_setting_is_a_flag():
     assert {spec.name for spec in fields(Settings)} <= flags
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--http-port", "1", "--asr-port=2", "--allow-open"],
+        ["run", "--http-port=1", "--asr-port", "2", "--allow-open"],
+        ["--asr-port=2", "run", "--http-port=1", "--allow-open"],
+        ["--asr-port=3", "run", "--http-port=1", "--asr-port=2", "--allow-open"],
+    ],
+)
+def test_flags_of_the_server_stand_before_and_after_run(arguments):
+    chosen, namespace = from_command_line(arguments, parser())
+    assert (chosen.http_port, chosen.asr_port, chosen.allow_open) == (1, 2, True)
+    assert namespace.command in (None, "run")
+
+
 def test_engine_options():
-    assert engine_options("beam_size=5, x=1.5,y=true,z=word") == {"beam_size": 5, "x": 1.5, "y": True, "z": "word"}
+    assert engine_options("beam_size=5, x=1.5,y=true,z=word") == {
+        "beam_size": 5,
+        "x": 1.5,
+        "y": True,
+        "z": "word",
+    }
     with pytest.raises(SettingsError, match="name=value"):
         engine_options("beam")
 
@@ -89,24 +125,54 @@ def test_an_env_file_is_read(tmp_path):
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "main.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_help_names_every_command_and_loads_no_model_library():
     done = run("--help")
     assert done.returncode == 0
-    for word in ("talk", "models", "doctor", "--asr-model", "OLLAMA_URL", "8000"):
+    flags = ("--asr-model", "OLLAMA_URL", "8000")
+    for word in ("talk", "models", "doctor", *flags):
         assert word in done.stdout
-    probe = "import sys, main; main.parser(); print([m for m in ('numpy', 'onnxruntime', 'ctranslate2', 'fastapi') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout.strip() == "[]"
+    of_run = run("run", "--help").stdout.split()
+    assert all(word in " ".join(of_run) for word in flags)
+    probe = (
+        "import sys, main; main.parser(); print([m for m in ('numpy', 'onnxruntime', "
+        "'ctranslate2', 'fastapi') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=60
+        ).stdout.strip()
+        == "[]"
+    )
 
 
-@pytest.mark.parametrize("arguments", [("--asr-device=tpu",), ("--http-port=x",), ("--asr-option=x",)])
+@pytest.mark.parametrize(
+    "arguments", [("--asr-device=tpu",), ("--http-port=x",), ("--asr-option=x",)]
+)
 def test_the_command_line_refuses_in_one_line(arguments):
     done = run(*arguments)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
 def test_a_missing_model_is_told_with_what_is_known(tmp_path):
-    done = run("--asr-model=whisper-bass", "--asr-port=0", "--tts-port=0", "--http-port=0", f"--model-cache-dir={tmp_path}")
-    assert done.returncode == 1 and "whisper-bass" in done.stderr and "whisper-base" in done.stderr and "Traceback" not in done.stderr
+    done = run(
+        "--asr-model=whisper-bass",
+        "--asr-port=0",
+        "--tts-port=0",
+        "--http-port=0",
+        f"--model-cache-dir={tmp_path}",
+    )
+    assert (
+        done.returncode == 1
+        and "whisper-bass" in done.stderr
+        and "whisper-base" in done.stderr
+        and "Traceback" not in done.stderr
+    )

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion.core.text import MOST_CHARACTERS, MOST_WORDS, Clauses, StablePrefix, heard_text, same_words, speakable, words
+from whisperfusion.text.segmentation import (
+    MOST_CHARACTERS,
+    MOST_WORDS,
+    Clauses,
+    StablePrefix,
+    played_text_of,
+    same_words,
+    words,
+)
 
 
 def pieces(*portions: str) -> list[str]:
@@ -18,7 +26,9 @@ def pieces(*portions: str) -> list[str]:
 
 
 def divided(text: str, sizes: list[int], between: str) -> Iterator[str]:
-    """`text` in portions of the given sizes, over and over, but none that ends with a character of `between`."""
+    """`text` in portions of the given sizes, over and over, but none that ends with a character
+    of `between`.
+    """
     start = turn = 0
     while start < len(text):
         end = start + sizes[turn % len(sizes)]
@@ -39,7 +49,10 @@ def divided(text: str, sizes: list[int], between: str) -> Iterator[str]:
         "We like it (the old, and new) a lot,| really.| Yes.",
         "He is a really odd—|if kind—man.| So I think.",
         "It costs 3.14 euros,| not 1,000, now.| At 10:30 we leave.",
-        "Dr. Smith and Mrs. J. R. Jones,| who live in the U.S. now, are e.g. Fans of St. Paul.| Well.",
+        (
+            "Dr. Smith and Mrs. J. R. Jones,| who live in the U.S. now, are e.g. Fans of St. "
+            "Paul.| Well."
+        ),
         "We met at 5 p.m.| Then we left.",
         "On May 5, 1990,| it began.| No. 5 won.| He said no.| Five people left.",
         'He said "Stop right there."| Then he left.| (It was late.)| So it went.',
@@ -60,12 +73,19 @@ def test_cuts(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "I'm sorry,| but I cannot help you with that.", "Of course,| here you are.", "Good question!| Nobody knows it.",
-        "To cook rice,| you need water.", "The rain has gone now —| at last.",  # a clause
+        "I'm sorry,| but I cannot help you with that.",
+        "Of course,| here you are.",
+        "Good question!| Nobody knows it.",
+        "To cook rice,| you need water.",
+        "The rain has gone now —| at last.",  # a clause
         "I set a timer| for ten minutes.",
-        "The sky is blue| because it scatters light.", "People love dogs| who bark.", "The Eiffel Tower is located| in Paris, France.",
-        "Romeo and Juliet were written| by William Shakespeare.", "Airplanes are powered by electricity| and use propellers.",
-        "The president of the United States| is not known here.", "Most of the cheap cars| can go fast.",
+        "The sky is blue| because it scatters light.",
+        "People love dogs| who bark.",
+        "The Eiffel Tower is located| in Paris, France.",
+        "Romeo and Juliet were written| by William Shakespeare.",
+        "Airplanes are powered by electricity| and use propellers.",
+        "The president of the United States| is not known here.",
+        "Most of the cheap cars| can go fast.",
         "They drove two hundred kilometers| without a stop.",
     ],
 )
@@ -77,12 +97,19 @@ def test_the_first_piece_ends_where_a_speaker_could_breathe(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "It is called the best of all.", "The capital of France is Paris.", "I set timers for ten minutes.",  # too little to the left
+        # too little to the left
+        "It is called the best of all.",
+        "The capital of France is Paris.",
+        "I set timers for ten minutes.",
         "The large dog called Tim and Tom the cat slept.",  # a name
         "They live there in a very old and small house.",  # "very old", "a … house"
-        "It really does cost two dollars maybe.", "We will have been looking for it.",  # an auxiliary and its verb, a verb with its word
-        "The new museum opened about 50 years ago.", "Do you think that he is at home?",
-        "We met on the way to Paris, Texas.", "It began on May 5, 1990.",
+        # an auxiliary and its verb, a verb with its word
+        "It really does cost two dollars maybe.",
+        "We will have been looking for it.",
+        "The new museum opened about 50 years ago.",
+        "Do you think that he is at home?",
+        "We met on the way to Paris, Texas.",
+        "It began on May 5, 1990.",
     ],
 )
 def test_the_first_piece_is_not_cut_inside_what_belongs_together(text: str) -> None:
@@ -92,8 +119,10 @@ def test_the_first_piece_is_not_cut_inside_what_belongs_together(text: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "Save money by making it a habit| to cut back today.", "A lake is a body of water| that is quite large.",
-        "The meaning of life| is the sum of all good things.", "Six plates fall| from most big new round oak tables daily.",
+        "Save money by making it a habit| to cut back today.",
+        "A lake is a body of water| that is quite large.",
+        "The meaning of life| is the sum of all good things.",
+        "Six plates fall| from most big new round oak tables daily.",
         "Most big giraffes never really like eating soft bright yellow bananas.|",
     ],
 )
@@ -103,13 +132,20 @@ def test_a_first_piece_that_finds_no_such_place_takes_the_best_there_is(text: st
 
 def test_what_follows_a_short_first_piece_comes_before_it_has_been_spoken() -> None:
     rest = "I would be really happy if you called her tomorrow, and she would be very happy too."
-    assert pieces(f"Sure! {rest}") == ["Sure!", "I would be really happy if you called her tomorrow,", "and she would be very happy too."]
+    assert pieces(f"Sure! {rest}") == [
+        "Sure!",
+        "I would be really happy if you called her tomorrow,",
+        "and she would be very happy too.",
+    ]
     long = "Let me think about what we all know of it."
     assert pieces(f"{long} {rest}") == [long, rest]
 
 
 def test_later_sentences_are_cut_only_when_very_long() -> None:
-    start, clause = "Here we all go to see it now.", "And then the old man walked to the very next town,"
+    start, clause = (
+        "Here we all go to see it now.",
+        "And then the old man walked to the very next town,",
+    )
     assert pieces(f"{start} {clause} {clause} ok.") == [start, f"{clause} {clause} ok."]
     long = " ".join([clause] * 4)
     assert pieces(f"{start} {long} ok.") == [start, f"{clause} {clause}", f"{clause} {clause} ok."]
@@ -129,15 +165,40 @@ def test_a_stop_at_the_end_of_what_has_come_is_not_yet_an_end() -> None:
     assert clauses.feed("o. ") == [] and clauses.flush() == "So." and clauses.flush() == ""
 
 
-@pytest.mark.parametrize("sure", ["It is Paris.", "Good morning!", "Sure!", "You did what?", 'He said "go" now.', "It is (really) good."])
+@pytest.mark.parametrize(
+    "sure",
+    [
+        "It is Paris.",
+        "Good morning!",
+        "Sure!",
+        "You did what?",
+        'He said "go" now.',
+        "It is (really) good.",
+    ],
+)
 def test_a_sure_end_of_the_first_sentence_waits_for_nothing(sure: str) -> None:
     assert Clauses().feed(sure) == [sure]
 
 
 @pytest.mark.parametrize(
     "unsure",
-    ["Node.", "Hi!", "No.", "It is 3.", "See Dr.", "So it is. ", "He met prof.", "In the U.S.", "It is no.",
-     'He said "stop.', "It is (really.", "Use a **bold.", "See my.a.", "Wait...", "I like apples etc."],
+    [
+        "Node.",
+        "Hi!",
+        "No.",
+        "It is 3.",
+        "See Dr.",
+        "So it is. ",
+        "He met prof.",
+        "In the U.S.",
+        "It is no.",
+        'He said "stop.',
+        "It is (really.",
+        "Use a **bold.",
+        "See my.a.",
+        "Wait...",
+        "I like apples etc.",
+    ],
 )
 def test_an_end_that_may_be_none_waits(unsure: str) -> None:
     assert Clauses().feed(unsure) == []
@@ -145,10 +206,16 @@ def test_an_end_that_may_be_none_waits(unsure: str) -> None:
 
 def test_later_sentences_wait_for_certainty() -> None:
     clauses = Clauses()
-    assert clauses.feed("It is Paris. It is old.") == ["It is Paris."] and clauses.flush() == "It is old."
+    assert (
+        clauses.feed("It is Paris. It is old.") == ["It is Paris."]
+        and clauses.flush() == "It is old."
+    )
 
 
-ALPHABET = st.text(st.sampled_from("abAB12  .,;:!?…—–-\"'()[]*`\n。，」é好 Dr.") | st.characters(codec="utf-8"), max_size=200)
+ALPHABET = st.text(
+    st.sampled_from("abAB12  .,;:!?…—–-\"'()[]*`\n。，」é好 Dr.") | st.characters(codec="utf-8"),
+    max_size=200,
+)
 TOKENS = "Yes the Dr. 3.14 U.S. and, so. (it is) “Hi!” e.g. … — end? 好。 a\n 1. in"
 SENTENCES = st.lists(st.sampled_from(TOKENS.split(" ")), max_size=90).map(" ".join)
 
@@ -162,36 +229,31 @@ def test_pieces_are_the_text_however_it_arrives(text: str, sizes: list[int]) -> 
     assert found == pieces(text) == pieces(*divided(text, [1], ".!?"))
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("**Bold** and `code` and *that*", "Bold and code and that"),
-        ("## Title", "Title"),
-        ("- one\n* two\n• three", "one two three"),
-        ("See [the page](https://example.com).", "See the page."),
-        ("Hello 😀👍🏽 there ❤️ 👨‍👩‍👧 🇫🇷!", "Hello there !"),
-        ("> quoted _words_ of snake_case", "quoted words of snake case"),
-        ("2 * 3 is -6 + 12, isn't it?", "2 times 3 is -6 + 12, isn't it?"),
-        ("---", ""),
-        ("😀", ""),
-    ],
-)
-def test_speakable(text: str, said: str) -> None:
-    assert speakable(text) == said
-
-
-@given(ALPHABET)
-def test_speakable_has_no_markup_and_loses_no_word(text: str) -> None:
-    assert not set(speakable(text)) & set("*`~|_\n")
-    letters = [c for c in text if c in "abABé好"]
-    assert "<" in text or "](" in text or [c for c in speakable(text) if c in "abABé好"] == letters
-
-
 def test_words_and_same_words() -> None:
-    assert words(" Hello, WORLD! It’s 1,000 -- 3.14 (ok?) ") == ("hello", "world", "its", "1000", "3", "14", "ok")
-    assert words("今天 好。") == ("今", "天", "好") and words("आपका हाल") == ("आपका", "हाल") and words("… !") == ()
-    assert same_words("What's the time?", "whats THE time") and same_words("ice cream", "Icecream.") and same_words("1,000", "1000")
-    assert not same_words("1 2", "12") and not same_words("turn it on", "turn it off") and not same_words("", "a")
+    assert words(" Hello, WORLD! It’s 1,000 -- 3.14 (ok?) ") == (
+        "hello",
+        "world",
+        "its",
+        "1000",
+        "3",
+        "14",
+        "ok",
+    )
+    assert (
+        words("今天 好。") == ("今", "天", "好")
+        and words("आपका हाल") == ("आपका", "हाल")
+        and words("… !") == ()
+    )
+    assert (
+        same_words("What's the time?", "whats THE time")
+        and same_words("ice cream", "Icecream.")
+        and same_words("1,000", "1000")
+    )
+    assert (
+        not same_words("1 2", "12")
+        and not same_words("turn it on", "turn it off")
+        and not same_words("", "a")
+    )
 
 
 def test_stable_prefix_follows_two_hypotheses_that_agree() -> None:
@@ -204,7 +266,9 @@ def test_stable_prefix_follows_two_hypotheses_that_agree() -> None:
     assert stable.update("What was the capital?", final=True) == ("What was the capital?", "")
 
 
-@given(st.lists(st.lists(st.sampled_from("a b c. 好".split()), max_size=6).map(" ".join), max_size=8))
+@given(
+    st.lists(st.lists(st.sampled_from("a b c. 好".split()), max_size=6).map(" ".join), max_size=8)
+)
 def test_stable_only_grows(hypotheses: list[str]) -> None:
     prefix, before = StablePrefix(), ""
     for text in hypotheses:
@@ -213,15 +277,20 @@ def test_stable_only_grows(hypotheses: list[str]) -> None:
         before = stable
 
 
-def test_heard_text() -> None:
-    assert heard_text([("Hello there.", 1.0, 1.0), ("The capital of Rome", 0.6, 1.0), ("is ...", 0.0, 1.0)]) == "Hello there. The capital"
-    assert heard_text([]) == "" and heard_text([("Hello.", 0.0, 0.0)]) == ""
-    assert heard_text([("Seven words that take a few seconds.", 1.0, 0.0)]) == "Seven words"
-    assert heard_text([("你好，", 1.0, 1.0), ("我是助手。", 1.0, 2.0)]) == "你好，我是"
+def test_played_text_of() -> None:
+    assert (
+        played_text_of(
+            [("Hello there.", 1.0, 1.0), ("The capital of Rome", 0.6, 1.0), ("is ...", 0.0, 1.0)]
+        )
+        == "Hello there. The capital"
+    )
+    assert played_text_of([]) == "" and played_text_of([("Hello.", 0.0, 0.0)]) == ""
+    assert played_text_of([("Seven words that take a few seconds.", 1.0, 0.0)]) == "Seven words"
+    assert played_text_of([("你好，", 1.0, 1.0), ("我是助手。", 1.0, 2.0)]) == "你好，我是"
 
 
 @given(st.text("ab .", max_size=40), st.floats(0, 2), st.floats(0, 2))
 def test_more_time_is_never_fewer_words(text: str, a: float, b: float) -> None:
-    less, more = heard_text([(text, min(a, b), 1.0)]), heard_text([(text, max(a, b), 1.0)])
+    less, more = played_text_of([(text, min(a, b), 1.0)]), played_text_of([(text, max(a, b), 1.0)])
     assert more.startswith(less) and text.strip().startswith(more)
-    assert heard_text([(text, 1.0, 1.0)]) == text.strip()
+    assert played_text_of([(text, 1.0, 1.0)]) == text.strip()

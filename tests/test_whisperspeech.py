@@ -1,8 +1,9 @@
-"""The engine whisperspeech: its real code on the recorded signatures of WhisperSpeech 0.8.9, with a voice that counts.
+"""The engine whisperspeech: its real code on the recorded signatures of WhisperSpeech 0.8.9, with a
+voice that counts.
 
-The stand-in speaks as the package does in what matters here: two stages that call `step` after each token, an answer
-only at the end, load failures that are printed and swallowed, models bound to the thread that built them.
-`make test-gpu-stack` runs the same engine on the real package.
+The stand-in speaks as the package does in what matters here: two stages that call `step` after each
+token, an answer only at the end, load failures that are printed and swallowed, models bound to the
+thread that built them. `make test-gpu-stack` runs the same engine on the real package.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import fake_gpu
 import numpy as np
 import pytest
 
-from fusion.engines import EngineError, load
-from fusion.engines.hibari import LEAD_S
-from fusion.engines.whisperspeech import S2A, T2S, short_pieces
+from whisperfusion.engines import EngineError, load
+from whisperfusion.engines.hibari import LEAD_S
+from whisperfusion.engines.whisperspeech import S2A, T2S, short_pieces
+from whisperfusion.errors import Unsayable
 
 PIPELINE = "whisperspeech.pipeline.Pipeline"
 T2S_GENERATE = "whisperspeech.t2s_up_wds_mlang_enclm.TSARTransformer.generate"
@@ -28,14 +30,17 @@ EVERY_CALL = (T2S_GENERATE, S2A_GENERATE, DECODE)
 
 
 class Voice:
-    """Behaviours for every recorded callable that the engine uses. `fail[part]` makes one of them fail."""
+    """Behaviours for every recorded callable that the engine uses.
+
+    `fail[part]` makes one of them fail.
+    """
 
     def __init__(self, gpu: fake_gpu.Fake) -> None:
         self.gpu, self.fail, self.at_step = gpu, dict[str, BaseException](), (lambda: None)
         self.steps, self.loudness = 0, 2.0  # the vocoder's output is not clipped
         gpu.on(PIPELINE)(self.build)
         gpu.on(EMBED)(self.embed)
-        gpu.on("whisperspeech.languages.to_id")(lambda lang: ("en", "pl", "de").index(lang))
+        gpu.on("whisperspeech.languages.to_id")(lambda lang: ("en", "pl", "de").index(lang))  # noqa: PLW0108
         gpu.on(T2S_GENERATE)(self.semantic)
         gpu.on(S2A_GENERATE)(self.acoustic)
         gpu.on(DECODE)(self.sound)
@@ -45,10 +50,16 @@ class Voice:
 
         assert optimize, "without it the models cannot generate"
         pipe.default_speaker = torch.zeros(192)
-        for part, made in (("t2s", "t2s_up_wds_mlang_enclm.TSARTransformer"), ("s2a", "s2a_delar_mup_wds_mlang.SADelARTransformer")):
+        for part, made in (
+            ("t2s", "t2s_up_wds_mlang_enclm.TSARTransformer"),
+            ("s2a", "s2a_delar_mup_wds_mlang.SADelARTransformer"),
+        ):
             if part in self.fail:
                 print(f"Failed to load the {part.upper()} model:")
-                print(f'Traceback (most recent call last):\n  File "x.py", line 1\n{self.fail[part]!r}\n')
+                print(
+                    'Traceback (most recent call last):\n  File "x.py", line '
+                    f"1\n{self.fail[part]!r}\n"
+                )
             if part not in self.fail or "optimize" in str(self.fail[part]):
                 setattr(pipe, part, self.gpu.new(f"whisperspeech.{made}", ttoks_len=550))
         if "vocoder" in self.fail:
@@ -64,23 +75,43 @@ class Voice:
         return torch.ones(192).cuda()
 
     def take_steps(self, count: int, step: Callable[[], None]) -> None:
-        assert threading.get_ident() == self.thread, "what torch.compile recorded belongs to the thread that built it"
+        assert threading.get_ident() == self.thread, (
+            "what torch.compile recorded belongs to the thread that built it"
+        )
         for _ in range(count):
             self.steps += 1
             self.at_step()
             step()
 
-    def semantic(self, model, txt, cps, lang, stoks_prompt, N, bs, T, top_k, step, show_progress_bar):  # noqa: N803
+    def semantic(
+        self, model, txt, cps, lang, stoks_prompt, N, bs, T, top_k, step, show_progress_bar
+    ):
         import torch
 
         assert txt.strip() and len(txt.encode()) < model.ttoks_len and "\n" not in txt
-        assert not show_progress_bar, "fastprogress writes a line of blocks into the log for each sentence"
+        assert not show_progress_bar, (
+            "fastprogress writes a line of blocks into the log for each sentence"
+        )
         if "generate" in self.fail:
             raise self.fail.pop("generate")
         self.take_steps(len(txt), step)
         return torch.zeros((1, len(txt)), dtype=torch.int64).cuda()
 
-    def acoustic(self, model, stoks, speakers, langs, atoks_prompt, N, bs, T, top_k, show_progress_bar, step, subsample_enc):  # noqa: N803
+    def acoustic(
+        self,
+        model,
+        stoks,
+        speakers,
+        langs,
+        atoks_prompt,
+        N,
+        bs,
+        T,
+        top_k,
+        show_progress_bar,
+        step,
+        subsample_enc,
+    ):
         import torch
 
         assert stoks.ndim == 1 and tuple(speakers.shape) == (1, 192) and not show_progress_bar
@@ -110,17 +141,29 @@ def engine(voice):
 
 
 def spoken(engine, text: str, name: str = "", speed: float = 1.0) -> list[np.ndarray]:
-    return [pcm for pcm in engine.speak(text, name, speed) if len(pcm)]
+    return [pcm for pcm in engine.synthesize(text, name, speed) if len(pcm)]
 
 
-# --- speaking -----------------------------------------------------------------------------------------------
+# --- speaking -----------------------------------------------------------------------------------
 
 
 def test_a_sentence_becomes_sound(gpu, engine):
-    assert (engine.sample_rate, engine.voices, engine.model, engine.device) == (24_000, ("default",), "s2a-q4-tiny-en+pl", "cuda")
+    assert (engine.sample_rate, engine.voices, engine.model, engine.device) == (
+        24_000,
+        ("default",),
+        "s2a-q4-tiny-en+pl",
+        "cuda",
+    )
     (pcm,) = spoken(engine, "Hello there,\nhow are you?")
-    assert pcm.dtype == np.float32 and pcm.ndim == 1 and np.abs(pcm).max() == 1.0  # clipped, not wrapped around
-    assert gpu.arguments(PIPELINE)[0] == {"t2s_ref": T2S, "s2a_ref": S2A, "optimize": True, "torch_compile": False, "device": "cuda"}
+    # clipped, not wrapped around
+    assert pcm.dtype == np.float32 and pcm.ndim == 1 and np.abs(pcm).max() == 1.0
+    assert gpu.arguments(PIPELINE)[0] == {
+        "t2s_ref": T2S,
+        "s2a_ref": S2A,
+        "optimize": True,
+        "torch_compile": False,
+        "device": "cuda",
+    }
     call = gpu.arguments(T2S_GENERATE)[0]
     assert (call["txt"], call["cps"], call["lang"]) == ("Hello there, how are you?", 15.0, "en")
     assert all(len(gpu.arguments(name)) == 1 for name in EVERY_CALL)
@@ -130,7 +173,9 @@ def test_silence_around_the_sound_is_cut(voice, engine, gpu):
     import torch
 
     parts = [np.zeros(24_000), np.ones(24_000) / 2, np.zeros(24_000)]
-    gpu.on(DECODE)(lambda vocoder, atoks: torch.tensor(np.concatenate(parts)[None].astype(np.float32)).cuda())
+    gpu.on(DECODE)(
+        lambda vocoder, atoks: torch.tensor(np.concatenate(parts)[None].astype(np.float32)).cuda()
+    )
     assert sum(map(len, spoken(engine, "Hello."))) == 24_000 + int(24_000 * (LEAD_S + 0.25))
 
 
@@ -141,7 +186,9 @@ def test_nothing_to_say_makes_no_sound(gpu, engine, text):
 
 
 def test_a_long_text_is_said_in_pieces_that_fit(gpu, engine):
-    """The package crops without a word what is longer than its text window, and ends after 30 s of speech."""
+    """The package crops without a word what is longer than its text window, and ends after 30 s
+    of speech.
+    """
     text = "Zażółć gęślą jaźń, " * 60 + "x" * 700 + " end."
     assert len(spoken(engine, text)) > 3
     asked = [call["txt"] for call in gpu.arguments(T2S_GENERATE)]
@@ -149,7 +196,10 @@ def test_a_long_text_is_said_in_pieces_that_fit(gpu, engine):
     assert max(len(piece.encode()) for piece in asked) <= 300
 
 
-@pytest.mark.parametrize(("speed", "cps", "longest"), [(1.0, 15.0, 300), (0.5, 7.5, 150), (1.2, 18.0, 360), (2.0, 20.0, 400)])
+@pytest.mark.parametrize(
+    ("speed", "cps", "longest"),
+    [(1.0, 15.0, 300), (0.5, 7.5, 150), (1.2, 18.0, 360), (2.0, 20.0, 400)],
+)
 def test_speed_is_characters_per_second_and_bounds_the_piece(gpu, engine, speed, cps, longest):
     """Slow speech fits fewer characters into the 30 s that a generation can hold."""
     spoken(engine, "word " * 200, speed=speed)
@@ -164,18 +214,21 @@ def test_the_text_window_of_the_model_bounds_the_piece_too(voice, gpu, engine):
     assert max(len(call["txt"]) for call in gpu.arguments(T2S_GENERATE)) <= 99
 
 
-@pytest.mark.parametrize(("text", "pieces"), [
-    ("One two. Three four, five", ["One two.", "Three four,", "five"]),
-    ("Three four, five six", ["Three four,", "five six"]),
-    ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", ["aaaaaaaaaaaaaa", "aaaaaaaaaaaaaa", "aa"]),
-    ("ęęęęęęęęęę", ["ęęęęęęę", "ęęę"]),
-    ("half \ud83d pair", ["half ? pair"]),
-])
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("One two. Three four, five", ["One two.", "Three four,", "five"]),
+        ("Three four, five six", ["Three four,", "five six"]),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", ["aaaaaaaaaaaaaa", "aaaaaaaaaaaaaa", "aa"]),
+        ("ęęęęęęęęęę", ["ęęęęęęę", "ęęę"]),
+        ("half \ud83d pair", ["half ? pair"]),
+    ],
+)
 def test_text_is_divided_at_sentences_then_clauses_then_words(text, pieces):
     assert list(short_pieces(text, 14)) == pieces
 
 
-# --- stopping -----------------------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------
 
 
 class Gate:
@@ -197,9 +250,13 @@ class Gate:
 
 
 def test_closing_stops_after_the_next_token(voice, engine):
-    """Without the step callback a sentence that nobody hears would keep the engine for all its length."""
+    """Without the step callback a sentence that no client hears would keep the engine for all its
+    length.
+    """
     gate = Gate(voice, lambda: voice.steps == 10)
-    sound = engine.speak("A sentence that is long enough to be stopped in its middle. And one more.", "", 1.0)
+    sound = engine.synthesize(
+        "A sentence that is long enough to be stopped in its middle. And one more.", "", 1.0
+    )
     assert len(next(sound)) == 0  # a pulse: nothing is heard before the end
     gate.close_here(sound)
     assert spoken(engine, "Hi.")  # takes its turn after what was stopped, in the same thread
@@ -209,17 +266,24 @@ def test_closing_stops_after_the_next_token(voice, engine):
 def test_closing_between_two_pieces_makes_no_further_one(voice, gpu, engine):
     engine._pipe.t2s.ttoks_len = 20
     gate = Gate(voice, lambda: len(gpu.arguments(DECODE)) == 1)
-    sound = engine.speak("First piece here. Second piece here. Third piece here.", "", 1.0)
+    sound = engine.synthesize("First piece here. Second piece here. Third piece here.", "", 1.0)
     assert len(next(pcm for pcm in sound if len(pcm)))
     gate.close_here(sound)
     spoken(engine, "Hi.")
-    assert [call["txt"] for call in gpu.arguments(T2S_GENERATE)] == ["First piece here.", "Second piece here.", "Hi."]
+    assert [call["txt"] for call in gpu.arguments(T2S_GENERATE)] == [
+        "First piece here.",
+        "Second piece here.",
+        "Hi.",
+    ]
 
 
 def test_two_callers_take_turns_in_one_thread(voice, gpu, engine):
     """Its key-value caches are for one sentence at a time."""
     found: list[int] = []
-    callers = [threading.Thread(target=lambda: found.append(len(spoken(engine, "Two of us speak. " * 5)))) for _ in range(4)]
+    callers = [
+        threading.Thread(target=lambda: found.append(len(spoken(engine, "Two of us speak. " * 5))))
+        for _ in range(4)
+    ]
     for caller in callers:
         caller.start()
     for caller in callers:
@@ -230,20 +294,39 @@ def test_two_callers_take_turns_in_one_thread(voice, gpu, engine):
     assert set().union(*(gpu.threads(name) for name in (PIPELINE, *EVERY_CALL))) == {voice.thread}
 
 
-# --- errors -------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [KeyError("İ"), ValueError("odd"), IndexError("tokens")])
+def test_a4_an_odd_text_ends_itself_and_the_next_one_is_said(voice, engine, error):
+    voice.fail["generate"] = error
+    with pytest.raises(Unsayable, match=r"WhisperSpeech cannot say 'Hello\.'"):
+        list(engine.synthesize("Hello.", "", 1.0))
+    voice.fail.clear()
+    assert sum(map(len, engine.synthesize("Hello.", "", 1.0))) > 0 and engine.language == "en"
 
 
 def test_no_memory_on_the_gpu_ends_the_turn_and_the_next_one_is_said(voice, engine):
     import torch
 
-    voice.fail["generate"] = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nmore lines")
-    with pytest.raises(EngineError, match=r"could not say 'Hello\.' \(OutOfMemoryError: CUDA out of memory.*give the other engines less"):
+    voice.fail["generate"] = torch.cuda.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 MiB.\nmore lines"
+    )
+    with pytest.raises(
+        EngineError,
+        match=(
+            r"could not say 'Hello\.' \(OutOfMemoryError: CUDA out of memory.*give the other "
+            r"engines less"
+        ),
+    ):
         spoken(engine, "Hello.")
     assert spoken(engine, "Hello again.")
 
 
 def test_a_broken_cuda_context_ends_the_process(voice, engine):
-    """It answers every later call with the same error, so only a new process can speak again: no EngineError."""
+    """It answers every later call with the same error, so only a new process can speak again: no
+    EngineError.
+    """
     voice.fail["generate"] = RuntimeError("CUDA error: an illegal memory access was encountered")
     with pytest.raises(RuntimeError, match="illegal memory access"):
         spoken(engine, "Hello.")
@@ -255,14 +338,23 @@ def test_sound_that_is_not_a_number_is_an_error(voice, engine):
         spoken(engine, "Hello.")
 
 
-@pytest.mark.parametrize(("part", "error"), [
-    ("t2s", FileNotFoundError("no such model")), ("s2a", FileNotFoundError("no such model")),
-    ("s2a", RuntimeError("optimize failed: torch.compile does not like this Python")),
-])
-def test_a_load_failure_that_the_package_swallows_ends_the_start(voice, caplog, capsys, part, error):
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("t2s", FileNotFoundError("no such model")),
+        ("s2a", FileNotFoundError("no such model")),
+        ("s2a", RuntimeError("optimize failed: torch.compile does not like this Python")),
+    ],
+)
+def test_a_load_failure_that_the_package_swallows_ends_the_start(
+    voice, caplog, capsys, part, error
+):
     """The last case leaves the model there, but unable to speak."""
     voice.fail[part] = error
-    with pytest.raises(EngineError, match=rf"cannot load .*t2s-small.* and mine\.model \({type(error).__name__}.*TTS_MODEL"):
+    with pytest.raises(
+        EngineError,
+        match=rf"cannot load .*t2s-small.* and mine\.model \({type(error).__name__}.*TTS_MODEL",
+    ):
         load("tts", "whisperspeech", model="mine.model", torch_compile=False)
     assert "Traceback" in caplog.text  # the whole of it is in the log
     assert capsys.readouterr().out == ""
@@ -270,7 +362,10 @@ def test_a_load_failure_that_the_package_swallows_ends_the_start(voice, caplog, 
 
 def test_a_missing_vocoder_ends_the_start(voice):
     voice.fail["vocoder"] = OSError("the hub cannot be reached")
-    with pytest.raises(EngineError, match=r"vocoder .* \(OSError: the hub cannot be reached\); .*HF_HOME and TORCH_HOME"):
+    with pytest.raises(
+        EngineError,
+        match=r"vocoder .* \(OSError: the hub cannot be reached\); .*HF_HOME and TORCH_HOME",
+    ):
         load("tts", "whisperspeech", torch_compile=False)
 
 
@@ -299,7 +394,7 @@ def test_the_language_is_asked_of_the_model(voice, gpu):
     assert gpu.arguments(T2S_GENERATE)[0]["lang"] == "pl"
 
 
-# --- voices -------------------------------------------------------------------------------------------------
+# --- voices -------------------------------------------------------------------------------------
 
 
 def test_a_recording_gives_its_voice_once(gpu, voice, tmp_path):
@@ -310,7 +405,9 @@ def test_a_recording_gives_its_voice_once(gpu, voice, tmp_path):
     for name in ("", "grandmother", "default"):
         spoken(engine, "Hello.", name)
     assert gpu.arguments(EMBED) == [{"fname": str(recording)}]
-    assert [float(call["speakers"][0][0].cpu().numpy()) for call in gpu.arguments(S2A_GENERATE)] == [1.0, 1.0, 0.0]
+    assert [
+        float(call["speakers"][0][0].cpu().numpy()) for call in gpu.arguments(S2A_GENERATE)
+    ] == [1.0, 1.0, 0.0]
     with pytest.raises(EngineError, match="no voice 'bob'; available: grandmother, default"):
         spoken(engine, "Hello.", "bob")
 
@@ -325,17 +422,26 @@ def test_a_recording_that_cannot_be_read_ends_the_start(voice, tmp_path):
     recording = tmp_path / "noise.wav"
     recording.write_bytes(b"none")
     voice.fail["embed"] = RuntimeError("Failed to open the input")
-    with pytest.raises(EngineError, match=r"no voice can be made of .*noise\.wav \(RuntimeError: Failed to open the input\).*WAV or FLAC"):
+    with pytest.raises(
+        EngineError,
+        match=(
+            r"no voice can be made of .*noise\.wav \(RuntimeError: Failed to open the "
+            r"input\).*WAV or FLAC"
+        ),
+    ):
         load("tts", "whisperspeech", voice=str(recording), torch_compile=False)
 
 
-# --- warming up ---------------------------------------------------------------------------------------------
+# --- warming up ---------------------------------------------------------------------------------
 
 
 def test_three_warm_ups_in_the_thread_that_speaks(voice, gpu, caplog, capfd):
     with caplog.at_level(logging.INFO):
         engine = load("tts", "whisperspeech")
-    assert [record.message for record in caplog.records] == ["Warming up torch compile model", "Warmed up Whisper Speech"]
+    assert [record.message for record in caplog.records] == [
+        "Warming up torch compile model",
+        "Warmed up Whisper Speech",
+    ]
     assert len(gpu.arguments(DECODE)) == 3 and gpu.arguments(PIPELINE)[0]["torch_compile"] is True
     assert "3/3" in capfd.readouterr().err  # the progress bar
     spoken(engine, "Hello.")
@@ -350,7 +456,11 @@ def test_lack_of_memory_at_the_start_is_not_called_a_missing_compiler(voice):
 
 
 def test_without_a_compiler_the_start_says_what_to_install(voice, caplog):
-    voice.fail["generate"] = RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
-    with pytest.raises(EngineError, match=r"warmed up .*C compiler.*devel image.*TTS_OPTION=torch_compile=false"):
+    voice.fail["generate"] = RuntimeError(
+        "Failed to find C compiler. Please specify via CC environment variable."
+    )
+    with pytest.raises(
+        EngineError, match=r"warmed up .*C compiler.*devel image.*TTS_OPTION=torch_compile=false"
+    ):
         load("tts", "whisperspeech")
     assert "Warmed up" not in caplog.text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 
-from fusion.messages import Ticket
-from fusion.worker import Worker
+from whisperfusion.messages import Ticket
+from whisperfusion.runtime.worker import Worker
 
 
 def ticket(turn: int, call: str = "a") -> Ticket:
@@ -36,7 +36,7 @@ class Bench:
 
     def wait(self, what: threading.Semaphore, count: int = 1) -> None:
         for _ in range(count):
-            assert what.acquire(timeout=10)
+            assert what.acquire(timeout=40)
 
 
 def test_jobs_of_one_call_run_in_order_and_stale_ones_never():
@@ -112,9 +112,9 @@ def test_work_can_take_more_of_what_waits_and_ends_it_with_its_own():
     worker.start()
     gate.set()
     for _ in range(2):
-        assert finished.acquire(timeout=10)
+        assert finished.acquire(timeout=40)
     assert seen == [["a1", "b1", "c1"], ["d1", "a2"]]  # of each call one at a time
     worker.put(ticket(1, "c"), "c2")
-    assert finished.acquire(timeout=10)
+    assert finished.acquire(timeout=40)
     assert seen[2] == ["c2"]
     worker.stop()

@@ -1,4 +1,6 @@
-"""The Wyoming port: the published client of Home Assistant, and what strangers send, over the real processes with scripted engines."""
+"""The Wyoming port: the published client of Home Assistant, and what strangers send, over the
+real processes with scripted engines.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +10,28 @@ import socket
 
 import numpy as np
 import pytest
-from running import SCRIPTED, Server
-from test_rest import said
+from test_rest import speech_of
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
-from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
+from wyoming.tts import (
+    Synthesize,
+    SynthesizeChunk,
+    SynthesizeStart,
+    SynthesizeStop,
+    SynthesizeVoice,
+)
 
-from bench.common import free_ports
-from fusion.engines.scripted import read_tones
+from whisperfusion.engines.scripted import read_tones, tone_speech
 
 PATIENCE_S = 40.0
 
 
 @pytest.fixture(scope="module")
-def port():
-    (number,) = free_ports(1)
-    running = Server(*SCRIPTED, f"--wyoming-port={number}")
-    try:
-        running.wait_ready()
-        yield number
-    finally:
-        running.stop()
+def port(scripted_server):
+    return scripted_server.wyoming_port
 
 
 def client(port: int) -> AsyncClient:
@@ -53,15 +53,20 @@ async def test_it_tells_what_is_here(port):
     async with client(port) as peer:
         await peer.write_event(Describe().event())
         info = Info.from_event((await until(peer, "info"))[-1])
-        assert info.asr[0].models[0].languages and [voice.name for voice in info.tts[0].voices] == ["tone", "soft"]
-        assert info.tts[0].supports_synthesize_streaming and info.asr[0].supports_transcript_streaming
+        assert info.asr[0].models[0].languages and [voice.name for voice in info.tts[0].voices] == [
+            "tone",
+            "soft",
+        ]
+        assert (
+            info.tts[0].supports_synthesize_streaming and info.asr[0].supports_transcript_streaming
+        )
         await peer.write_event(Ping(text="hello").event())
         assert Pong.from_event((await until(peer, "pong"))[-1]).text == "hello"
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 async def test_a_recording_becomes_its_transcript(port, rate):
-    pcm = said("alpha beta")
+    pcm = speech_of("alpha beta")
     if rate != 16_000:
         pcm = np.interp(np.arange(len(pcm) * 3) / 3, np.arange(len(pcm)), pcm)
     data = (pcm * 32767).astype("<i2").tobytes()
@@ -70,41 +75,68 @@ async def test_a_recording_becomes_its_transcript(port, rate):
             await peer.write_event(Transcribe(language="en").event())
             await peer.write_event(AudioStart(rate=rate, width=2, channels=1).event())
             for start in range(0, len(data), 2048):
-                await peer.write_event(AudioChunk(rate=rate, width=2, channels=1, audio=data[start : start + 2048]).event())
+                await peer.write_event(
+                    AudioChunk(
+                        rate=rate, width=2, channels=1, audio=data[start : start + 2048]
+                    ).event()
+                )
             await peer.write_event(AudioStop().event())
             assert Transcript.from_event((await until(peer, "transcript"))[-1]).text == "alpha beta"
         await until(peer, "transcript-stop")
         await peer.write_event(AudioStart(rate=rate, width=2, channels=1).event())
-        await peer.write_event(AudioChunk(rate=rate, width=2, channels=1, audio=bytes(rate)).event())
+        await peer.write_event(
+            AudioChunk(rate=rate, width=2, channels=1, audio=bytes(rate)).event()
+        )
         await peer.write_event(AudioStop().event())
         assert Transcript.from_event((await until(peer, "transcript"))[-1]).text == ""
 
 
+@pytest.mark.parametrize("rest", [0, 1, 511])
+async def test_the_last_word_needs_no_silence_after_it(port, rest):
+    """`rest`: samples that fill no window of the detector."""
+    speech = tone_speech("alpha beta")
+    pcm = np.concatenate([np.zeros(rest - len(speech) % 512 + 4096, np.float32), speech])
+    async with client(port) as peer:
+        data = (pcm * 32767).astype("<i2").tobytes()
+        await peer.write_event(AudioChunk(rate=16_000, width=2, channels=1, audio=data).event())
+        await peer.write_event(AudioStop().event())
+        assert Transcript.from_event((await until(peer, "transcript"))[-1]).text == "alpha beta"
+
+
 async def test_words_come_while_they_are_spoken(port):
-    pcm = said("one two three four five six seven eight nine ten eleven twelve")
+    pcm = speech_of("one two three four five six seven eight nine ten eleven twelve")
     async with client(port) as peer:
         await peer.write_event(AudioStart(rate=16_000, width=2, channels=1).event())
         for start in range(0, len(pcm), 1600):
             data = (pcm[start : start + 1600] * 32767).astype("<i2").tobytes()
             await peer.write_event(AudioChunk(rate=16_000, width=2, channels=1, audio=data).event())
             await asyncio.sleep(0.1)
-        first = await asyncio.wait_for(peer.read_event(), PATIENCE_S)  # nobody has said that this was all
+        # no event has marked the end yet
+        first = await asyncio.wait_for(peer.read_event(), PATIENCE_S)
         assert TranscriptStart.is_type(first.type)
         await peer.write_event(AudioStop().event())
         events = await until(peer, "transcript-stop")
-    chunks = [TranscriptChunk.from_event(event).text for event in events if TranscriptChunk.is_type(event.type)]
+    chunks = [
+        TranscriptChunk.from_event(event).text
+        for event in events
+        if TranscriptChunk.is_type(event.type)
+    ]
     assert len(chunks) > 1 and TranscriptStop.is_type(events[-1].type)
     assert "".join(chunks) == Transcript.from_event(events[-2]).text
 
 
 def words(events: list) -> str:
-    data = b"".join(AudioChunk.from_event(event).audio for event in events if event.type == "audio-chunk")
+    data = b"".join(
+        AudioChunk.from_event(event).audio for event in events if event.type == "audio-chunk"
+    )
     return read_tones(np.frombuffer(data, "<i2").astype(np.float32) / 32768, 24_000)
 
 
 async def test_a_text_becomes_sound(port):
     async with client(port) as peer:
-        await peer.write_event(Synthesize(text="alpha beta.", voice=SynthesizeVoice(name="soft")).event())
+        await peer.write_event(
+            Synthesize(text="alpha beta.", voice=SynthesizeVoice(name="soft")).event()
+        )
         events = await until(peer, "audio-stop")
     assert AudioStart.from_event(events[0]).rate == 24_000 and words(events) == "alpha beta."
 
@@ -120,7 +152,9 @@ async def test_a_text_that_comes_in_pieces_is_said_once(port):
         await peer.write_event(SynthesizeStop().event())
         events = await until(peer, "synthesize-stopped")
     assert words(events) == "alpha beta gamma delta one.two three four five.six"  # a sentence each
-    assert [event.type for event in events].count("audio-start") == 1 and events[-2].type == "audio-stop"
+    assert [event.type for event in events].count("audio-start") == 1 and events[
+        -2
+    ].type == "audio-stop"
 
 
 BAD = [
@@ -179,8 +213,12 @@ async def test_a_request_that_cannot_be_is_refused_and_the_connection_goes_on(po
 
 
 async def test_unknown_messages_are_ignored_and_a_cut_connection_hurts_nobody(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b'{"type": "dance"}\n{"type": "audio-chunk", "payload_length": 1000}\n' + bytes(10))
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b'{"type": "dance"}\n{"type": "audio-chunk", "payload_length": 1000}\n' + bytes(10)
+    )
+    writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+    )
     writer.close()
     await test_it_tells_what_is_here(port)

@@ -5,14 +5,44 @@ import { Microphone, Player, SoundError, devices, openSound, sendTo } from "./so
 
 const RATE = 24000; // samples per second of port 8888
 
+/**
+ * @typedef {object} Wishes
+ * @property {string} input
+ * @property {string} output
+ * @property {boolean} denoise
+ * @property {boolean} muted
+ * @property {boolean} listening whether the microphone is used now
+ * @property {boolean} holding push to talk
+ */
+
+/**
+ * @typedef {object} Handlers
+ * @property {import("./sound.js").Hearers["frame"]} frame
+ * @property {import("./sound.js").Hearers["voice"]} voice
+ * @property {(level: number) => void} level
+ * @property {(report: import("./sound.js").Report) => void} played
+ * @property {(code: NoticeCode, text: string) => void} trouble
+ * @property {() => void} over no microphone is left
+ */
+
+/** @typedef {import("./whisperfusion.d.ts").NoticeCode} NoticeCode */
+
 export class AudioIO {
-  /**
-   * `wishes()` gives { input, output, denoise, muted, listening (is somebody to be heard now?), holding (push to talk) }. `handlers`:
-   * frame, voice (of the microphone), level(0), played (of the player), trouble(code, text), over() (no microphone is left).
-   */
+  /** @param {() => Wishes} wishes @param {Handlers} handlers */
   constructor(wishes, handlers) {
-    Object.assign(this, { wishes, handlers });
-    this.context = this.player = this.microphone = this.opening = this.asking = null;
+    this.wishes = wishes;
+    this.handlers = handlers;
+    /** @type {AudioContext | null} */
+    this.context = null;
+    /** @type {Player | null} */
+    this.player = null;
+    /** @type {Microphone | null} */
+    this.microphone = null;
+    /** @type {Promise<AudioContext> | null} */
+    this.opening = null;
+    /** @type {Promise<boolean> | null} */
+    this.asking = null;
+    this.chosen = "";
     this.changed = () => this.devicesChanged();
     navigator.mediaDevices?.addEventListener?.("devicechange", this.changed);
   }
@@ -37,7 +67,7 @@ export class AudioIO {
     }
   }
 
-  /** Resolves with whether there is one. Whoever asks while the browser is still asking waits for the same answer. */
+  /** Resolves with whether there is one. Calls during the question of the browser wait for the same answer. */
   openMicrophone() {
     this.asking ??= this.ask().finally(() => {
       this.asking = null;
@@ -90,13 +120,17 @@ export class AudioIO {
   /** What was chosen and comes back is used again; a loudspeaker that went leaves the sound to the system's own. */
   async devicesChanged() {
     const { inputs, outputs } = await devices();
+    /** @param {{ id: string }[]} list @param {string} wanted */
     const there = (list, wanted) => wanted !== "" && list.some(({ id }) => id === wanted);
     const { input, output } = this.wishes();
     if (this.context) await sendTo(this.context, there(outputs, output) ? output : "");
     if (this.microphone && there(inputs, input) && this.microphone.device !== input) await this.reopenMicrophone();
   }
 
-  /** Some of the wishes are others now. */
+  /**
+   * Some of the wishes are others now.
+   * @param {(name: "denoise" | "output" | "input") => boolean} changed
+   */
   update(changed) {
     const { input, output, denoise, muted } = this.wishes();
     if (this.player) this.player.muted = muted;
@@ -110,6 +144,7 @@ export class AudioIO {
     await this.context?.close();
   }
 
+  /** @param {unknown} error */
   failed(error) {
     if (!(error instanceof SoundError)) throw error;
     this.handlers.trouble(error.code, error.message);

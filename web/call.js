@@ -10,7 +10,9 @@ const STALLED_BYTES = 320_000; // ten seconds of microphone that the network doe
 const FRAME_S = 0.05; // of microphone
 const FRAME_BYTES = 1600;
 const KEPT_S = 30; // of speech, for a connection that is not there yet, or will take the place of this one
-const BEFORE_S = 1; // of sound that is kept while nobody speaks, and before speech was noticed
+const BEFORE_S = 1; // of audio that is kept outside of speech, and before its detected start
+const SOUND = { events: true, format: "int16" }; // of 8888
+const TAIL_MS = 600; // after a polite end: the last sound of it is still to be heard
 const REFUSED = 1008; // close code: trying again would not help
 
 function freshName() {
@@ -18,56 +20,94 @@ function freshName() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** @param {string | URL} base @param {string} path @param {{ [name: string]: string }} parameters */
 function address(base, path, parameters) {
   const url = new URL(path, base);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = new URLSearchParams(parameters);
+  url.search = String(new URLSearchParams(parameters));
   return url;
 }
 
+/** @typedef {{ type: string, [field: string]: any }} Message of the server, as docs/wire.md has it */
+
+/**
+ * @typedef {object} Handlers
+ * @property {(name: "connecting" | "ready" | "reconnecting", seconds?: number) => void} state `seconds`: until the next attempt
+ * @property {(message: Message) => void} event of 6006
+ * @property {(message: Message | ArrayBuffer) => void} sound of 8888
+ * @property {(pcm: ArrayBuffer) => void} frame of microphone that this connection is sent
+ * @property {(id: string) => void} session of the server, by which a later connection goes on; "" = it keeps none
+ * @property {(code: "busy" | "refused" | "time_limit" | "ended", reason: string | number) => void} over the server ended the call for good;
+ *   `reason` of "busy": minutes
+ */
+
+/**
+ * One attempt: the microphone's socket and the speech's.
+ * @typedef {{ uid: string, tts: WebSocket, asr: WebSocket, greeted: boolean, burst: number, timeout: number, listenSecret?: string }} Line
+ */
+
 export class Call {
   /**
-   * `base`: where the server's page is. `token()` gives the secret, "" = none. `handshake()` gives the fields beside uid and format. `handlers`:
-   *   state(name, seconds)  "connecting", "ready", "reconnecting" (seconds until the next attempt)
-   *   event(message)        JSON of 6006        sound(message)  JSON or ArrayBuffer of 8888
-   *   frame(pcm)            a frame of microphone that this connection is sent
-   *   over(code, reason)    the server ended the call for good: "busy" (reason: minutes), "refused", "time_limit"
+   * `base`: where the server's page is. `token()` gives the secret, "" = none. `handshake()` gives the fields beside uid and format.
+   * `session`: of the server, to go on with; "" = none.
+   * @param {string | URL} base @param {() => string} token @param {() => object} handshake @param {Handlers} handlers @param {string} session
    */
-  constructor(base, token, handshake, handlers) {
-    Object.assign(this, { base, token, handshake, handlers });
+  constructor(base, token, handshake, handlers, session = "") {
+    this.base = base;
+    this.token = token;
+    this.handshake = handshake;
+    this.handlers = handlers;
+    /** @type {Line | null} */
     this.line = null;
+    /** @type {number | undefined} */
+    this.timer = undefined;
     this.ready = false;
+    this.waiting = false; // for the next attempt
     this.delay = FIRST_DELAY_MS;
+    /** @type {(string | ArrayBuffer)[]} */
     this.early = []; // frames and controls for the next connection
+    /** @type {ArrayBuffer[]} */
     this.recent = []; // frames that this one was sent and may die with: of what is being said, or of the last second
     this.speaking = false;
-    this.retryNow = () => this.timer && this.attempt();
+    this.session = session; // the server's name for this conversation, by which the next connection goes on with it
+    this.answers = false; // the server answers again by itself what the lost connection left open
+    this.retryNow = () => {
+      if (this.waiting) this.attempt();
+    };
     addEventListener("online", this.retryNow);
     this.attempt();
   }
 
   attempt() {
     clearTimeout(this.timer);
-    this.timer = null;
+    this.timer = undefined;
+    this.waiting = false;
     const uid = freshName();
     const token = this.token();
+    /** @type {{ token?: string }} */
     const secret = token ? { token } : {};
-    const ears = new WebSocket(address(this.base, "transcription", secret));
-    const mouth = new WebSocket(address(this.base, "audio", { uid, events: 1, format: "int16", ...secret }));
-    const line = { ears, mouth, greeted: false, burst: 0, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };
+    const asr = new WebSocket(address(this.base, "transcription", secret));
+    const tts = new WebSocket(address(this.base, "audio", { uid, events: "1", format: SOUND.format, ...secret }));
+    /** @type {Line} */
+    const line = { uid, asr, tts, greeted: false, burst: 0, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };
     this.line = line;
     this.handlers.state("connecting");
-    mouth.binaryType = "arraybuffer";
-    ears.onopen = () => ears.send(JSON.stringify({ uid, events: true, audio_format: "int16", ...this.handshake() }));
-    ears.onmessage = ({ data }) => line === this.line && this.hear(line, JSON.parse(data));
-    mouth.onopen = () => this.greet(line);
-    mouth.onmessage = ({ data }) => line === this.line && this.handlers.sound(typeof data === "string" ? JSON.parse(data) : data);
-    ears.onclose = mouth.onclose = (close) => this.lost(line, close);
+    tts.binaryType = "arraybuffer";
+    asr.onopen = () => asr.send(JSON.stringify({ uid, events: true, audio_format: "int16", ...(this.session && { session: this.session }), ...this.handshake() }));
+    asr.onmessage = ({ data }) => line === this.line && this.receive(line, JSON.parse(data));
+    tts.onopen = () => this.greet(line);
+    tts.onmessage = ({ data }) => line === this.line && this.handlers.sound(typeof data === "string" ? JSON.parse(data) : data);
+    asr.onclose = tts.onclose = (close) => this.lost(line, close);
   }
 
-  hear(line, message) {
+  /** @param {Line} line @param {any} message */
+  receive(line, message) {
     if (message.message === "SERVER_READY") {
       line.greeted = true;
+      line.listenSecret = message.listen_secret;
+      this.session = message.session ?? "";
+      this.handlers.session(this.session);
+      this.answers = Boolean(message.resumed && message.pending);
       this.handlers.event({ type: "stages", stages: message.stages ?? {} });
       this.greet(line);
     } else if (message.status === "WAIT") {
@@ -76,13 +116,21 @@ export class Call {
       this.end("refused", String(message.message));
     } else if (message.message === "DISCONNECT") {
       this.end("time_limit", "");
+    } else if (message.type === "ended") {
+      clearTimeout(line.timeout);
+      this.line = null; // its close is on purpose
+      this.ready = false;
+      this.timer = setTimeout(() => this.end("ended", String(message.reason)), TAIL_MS);
     } else {
       this.remember(message);
       this.handlers.event(message);
     }
   }
 
-  /** What is being said has to be said again if the connection dies before its words are settled. */
+  /**
+   * What is being said has to be said again if the connection dies before its words are settled.
+   * @param {Message} message
+   */
   remember({ type, final, text }) {
     if (type === "speech_started") this.speaking = true;
     if (type === "turn" || (type === "caption" && final && text === "")) this.settle();
@@ -92,13 +140,18 @@ export class Call {
     this.recent.splice(0, this.recent.length - (this.speaking ? KEPT_S : BEFORE_S) / FRAME_S);
   }
 
-  /** Both sockets are up and the server is ready. */
+  /**
+   * Both sockets are up and the server is ready.
+   * @param {Line} line
+   */
   greet(line) {
-    if (line !== this.line || this.ready || !line.greeted || line.mouth.readyState !== WebSocket.OPEN) return;
+    if (line !== this.line || this.ready || !line.greeted || line.tts.readyState !== WebSocket.OPEN) return;
     clearTimeout(line.timeout);
+    // From now on no other connection gets the audio of this call.
+    if (line.listenSecret) line.tts.send(JSON.stringify({ uid: line.uid, listen_secret: line.listenSecret, ...SOUND }));
     this.ready = true;
     this.delay = FIRST_DELAY_MS;
-    this.line.burst = this.early.length * FRAME_BYTES; // said again at once; the network may take a while
+    line.burst = this.early.length * FRAME_BYTES; // said again at once; the network may take a while
     this.handlers.state("ready");
     for (const frame of this.early.splice(0)) {
       if (typeof frame !== "string") this.keep(frame);
@@ -106,19 +159,25 @@ export class Call {
     }
   }
 
+  /** @param {Message} message */
   send(message) {
     if (this.ready) this.pass(JSON.stringify(message));
     else if (["commit", "update"].includes(message.type)) this.early.push(JSON.stringify(message)); // belongs behind what was said
   }
 
+  /** @param {string | ArrayBuffer} frame */
   pass(frame) {
-    // A socket that is closing tells so a moment before its close event; what is sent in between is lost.
-    if (this.line?.ears.readyState === WebSocket.OPEN) this.line.ears.send(frame);
+    // The state of a socket changes a moment before its close event; what is sent in between is lost.
+    if (this.line?.asr.readyState === WebSocket.OPEN) this.line.asr.send(frame);
   }
 
-  /** A frame of microphone. */
-  hearMicrophone(frame) {
-    if (this.ready && this.line.ears.bufferedAmount > STALLED_BYTES + this.line.burst) this.lost(this.line);
+  /**
+   * A frame of microphone.
+   * @param {ArrayBuffer} frame
+   */
+  sendAudio(frame) {
+    const { line } = this;
+    if (this.ready && line && line.asr.bufferedAmount > STALLED_BYTES + line.burst) this.lost(line);
     if (!this.ready) {
       this.early = [...this.early.slice(1 - KEPT_S / FRAME_S), frame];
       return;
@@ -127,25 +186,29 @@ export class Call {
     this.pass(frame);
   }
 
-  /** It is sent, and may have to be sent again. */
+  /**
+   * It is sent, and may have to be sent again.
+   * @param {ArrayBuffer} frame
+   */
   keep(frame) {
     this.recent.push(frame);
     this.forget();
     this.handlers.frame(frame);
   }
 
-  /** What was heard was nothing to keep. */
+  /** The open utterance is settled: nothing of it has to be sent again. */
   settle() {
     this.speaking = false;
     this.recent = [];
   }
 
-  /** The machine slept, or the network is another one: nobody would tell us soon that the old sockets are dead. */
+  /** The machine slept, or the network changed: without this, the dead sockets would be noticed late. */
   renew() {
     if (this.line) this.lost(this.line);
     this.retryNow();
   }
 
+  /** @param {Line} line @param {CloseEvent} [close] */
   lost(line, close) {
     if (line !== this.line) return;
     if (close?.code === REFUSED) {
@@ -158,9 +221,11 @@ export class Call {
     const wait = this.delay * (0.75 + Math.random() / 2); // spread, so that a restarted server is not met by all at once
     this.delay = Math.min(this.delay * 2, LONGEST_DELAY_MS);
     this.timer = setTimeout(() => this.attempt(), wait);
+    this.waiting = true;
     this.handlers.state("reconnecting", wait / 1000);
   }
 
+  /** @param {"busy" | "refused" | "time_limit" | "ended"} code @param {string | number} reason */
   end(code, reason) {
     this.close();
     this.handlers.over(code, reason);
@@ -168,7 +233,8 @@ export class Call {
 
   close() {
     clearTimeout(this.timer);
-    this.timer = null;
+    this.timer = undefined;
+    this.waiting = false;
     removeEventListener("online", this.retryNow);
     this.drop();
   }
@@ -179,6 +245,6 @@ export class Call {
     this.ready = false;
     if (!line) return;
     clearTimeout(line.timeout);
-    for (const socket of [line.ears, line.mouth]) socket.close(1000);
+    for (const socket of [line.asr, line.tts]) socket.close(1000);
   }
 }

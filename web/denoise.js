@@ -26,6 +26,7 @@ export class HighPass {
     this.x1 = this.x2 = this.y1 = this.y2 = 0;
   }
 
+  /** @param {number} x */
   next(x) {
     const y = this.b * (x - 2 * this.x1 + this.x2) - this.a1 * this.y1 - this.a2 * this.y2;
     [this.x2, this.x1, this.y2, this.y1] = [this.x1, x, this.y1, y];
@@ -36,23 +37,26 @@ export class HighPass {
 /** The least of each frequency's power over the last 1.5 s, times what makes a mean of it. */
 export class NoiseFloor {
   constructor() {
+    /** @type {Float32Array | null} */
     this.smooth = null;
     this.parts = Array.from({ length: 4 }, () => new Float32Array(BINS).fill(Infinity));
     this.age = 0;
     this.floor = new Float32Array(BINS);
   }
 
+  /** @param {Float32Array} power */
   update(power) {
-    this.smooth ??= Float32Array.from(power);
+    const smooth = (this.smooth ??= Float32Array.from(power));
     if (this.age === MEMORY) {
       this.age = 0;
-      this.parts.push(this.parts.shift().fill(Infinity));
+      const [oldest, ...younger] = this.parts;
+      this.parts = [...younger, oldest.fill(Infinity)];
     }
     this.age += 1;
     const [a, b, c, latest] = this.parts;
     for (let i = 0; i < BINS; i += 1) {
-      this.smooth[i] = SMOOTHING * this.smooth[i] + (1 - SMOOTHING) * power[i];
-      latest[i] = Math.min(latest[i], this.smooth[i]);
+      smooth[i] = SMOOTHING * smooth[i] + (1 - SMOOTHING) * power[i];
+      latest[i] = Math.min(latest[i], smooth[i]);
       this.floor[i] = BIAS * Math.min(a[i], b[i], c[i], latest[i]) + 1e-10;
     }
     return this.floor;
@@ -65,6 +69,7 @@ export class Suppressor {
     this.before = new Float32Array(BINS); // the speech that was believed, over the noise
   }
 
+  /** @param {Float32Array} power @param {Float32Array} floor @param {Float32Array} gains set here */
   gains(power, floor, gains) {
     for (let i = 0; i < BINS; i += 1) {
       const over = Math.min(1000, power[i] / floor[i]);

@@ -1,5 +1,8 @@
 // The routes of /openapi.json as a page. Text only ever enters as text.
 
+import { $ } from "./elements.js";
+import { get, remembered } from "./server.js";
+
 const part = (name, text, ...children) => {
   const made = document.createElement(name);
   if (text) made.textContent = text;
@@ -25,7 +28,7 @@ const route = (path, method, described) => {
     const needed = new Set(content.schema?.required || []);
     rows.push([type, "body", ""]);
     for (const [name, schema] of Object.entries(content.schema?.properties || {})) {
-      rows.push([name, kind(schema), [needed.has(name) ? "needed" : "", schema.description || ""].filter(Boolean).join("; ")]);
+      rows.push([name, kind(schema), [needed.has(name) ? "required" : "", schema.description || ""].filter(Boolean).join("; ")]);
     }
   }
   const answers = Object.entries(described.responses || {}).map(([status, one]) => [status, Object.keys(one.content || {}).join(", "), one.description]);
@@ -41,15 +44,15 @@ const show = (schema) => {
       groups.set(tag, [...(groups.get(tag) || []), route(path, method, described)]);
     }
   }
-  const routes = document.querySelector("#routes");
+  const routes = $("routes");
   for (const [tag, all] of groups) routes.append(part("h2", tag), ...all);
 };
 
-const answer = await fetch(`/openapi.json${location.search}`);
+const answer = await get("openapi.json", new URLSearchParams(location.search).get("token") ?? remembered());
 if (answer.ok) {
   show(await answer.json());
 } else {
-  const problem = document.querySelector("#problem");
+  const problem = $("problem");
   problem.hidden = false;
-  problem.textContent = answer.status === 401 ? "This server asks for a key: open /docs?token=KEY." : `The routes could not be read (${answer.status}).`;
+  problem.textContent = answer.status === 401 ? "This server requires an access key: open this page with ?token=KEY, or pair this device." : `The list of routes could not be read (status ${answer.status}).`;
 }

@@ -13,7 +13,7 @@ async function* eventsOf(body) {
     if (done) return;
     text += value;
     const blocks = text.split("\n\n");
-    text = blocks.pop();
+    text = blocks.pop() ?? "";
     for (const block of blocks) {
       const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
       if (fields.data) yield { name: fields.event, data: JSON.parse(fields.data) };
@@ -22,20 +22,20 @@ async function* eventsOf(body) {
 }
 
 /**
- * Tell every event to `told(name, data)` and how the stream is to `state(name)`: "live", "lost" (it is asked for again) or
+ * Passes every event to `receive(name, data)` and the state of the stream to `state(name)`: "live", "lost" (it is asked for again) or
  * "alone" (this server has none). `token()` is the secret of the moment.
  */
-export async function follow(token, told, state) {
+export async function follow(token, receive, state) {
   for (;;) {
     try {
       const answer = await get("events", token());
       if (answer.status === 204) return state("alone");
       if (answer.ok) {
         state("live");
-        for await (const { name, data } of eventsOf(answer.body)) told(name, data);
+        for await (const { name, data } of eventsOf(answer.body)) receive(name, data);
       }
     } catch (error) {
-      console.warn("no /events:", error.message);
+      console.warn("no /events:", error);
     }
     state("lost");
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

@@ -37,7 +37,7 @@ export class History {
     return sample?.values.get(named(name, stage)) ?? null;
   }
 
-  /** The first sample of the `ms` before sample `index`; one before them would count what came earlier, while nobody looked. */
+  /** The first sample of the `ms` before sample `index`; one before them would count what came earlier, while the page was hidden. */
   start(index, ms) {
     const from = this.samples[index].at - ms;
     let first = index;
@@ -45,7 +45,7 @@ export class History {
     return first;
   }
 
-  /** How much a counter rose within the `ms` before sample `index`, or as much of them as is known; null: it is not told. */
+  /** How much a counter rose within the `ms` before sample `index`, or as much of them as is known; null: it is not known. */
   increase(name, index, ms) {
     if (!this.samples[index].values.has(name)) return null;
     let from = this.start(index, ms);
@@ -73,6 +73,6 @@ export class History {
   bounds(name, stage) {
     const [start, end] = [`${PREFIX}${name}_bucket,le=`, `,stage=${stage}`];
     const texts = [...this.seen.keys()].filter((one) => one.startsWith(start) && one.endsWith(end)).map((one) => one.slice(start.length, -end.length));
-    return texts.sort((one, other) => (one === "+Inf") - (other === "+Inf") || one - other);
+    return texts.sort((one, other) => Number(one.replace("+Inf", "Infinity")) - Number(other.replace("+Inf", "Infinity")));
   }
 }

@@ -1,6 +1,7 @@
 // What happened in each turn, drawn: from the end of the person's words to the first sound of the answer. While a turn runs its
 // bar grows by this page's clock; the server's own measurement takes its place at the end.
 
+import { $, element, findAll } from "./elements.js";
 import { toJSON, toSRT, toText, toWAV } from "./export.js";
 import { t } from "./texts.js";
 
@@ -14,30 +15,38 @@ const FILES = {
   wav: { type: "audio/wav", suffix: "wav", make: toWAV },
 };
 
-const $ = (id) => document.getElementById(id);
-
-function element(tag, className, ...children) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.append(...children);
-  return node;
-}
+/**
+ * @typedef {object} Row
+ * @property {HTMLElement} node
+ * @property {number} at this page's clock at the end of speech
+ * @property {{ [step: string]: number }} marks ms
+ * @property {boolean} reused
+ * @property {boolean} done
+ * @property {boolean} [measured] by the server
+ * @property {boolean} [shown] its measured times are on the page
+ * @property {number} [turn]
+ */
 
 export class Inside {
+  /** @param {import("./whisperfusion.d.ts").Conversation} conversation @param {(text: string) => void} notice */
   constructor(conversation, notice) {
     this.conversation = conversation;
     this.notice = notice;
-    this.rows = []; // { node, turn, at (this page's clock at the end of speech), marks: {step: ms}, reused, done }
+    /** @type {Row[]} */
+    this.rows = [];
+    /** @type {number | null} */
     this.growing = null;
     conversation.on("event", (event) => this.take(event));
     conversation.on("played", (report) => this.sound(report));
-    conversation.on("state", (state) => ["idle", "connecting", "reconnecting"].includes(state) && this.endAll());
+    conversation.on("state", (state) => {
+      if (["idle", "connecting", "reconnecting"].includes(state)) this.endAll();
+    });
     $("inside-toggle").addEventListener("click", () => this.open($("inside").hidden));
     $("inside-close").addEventListener("click", () => {
       this.open(false);
       $("inside-toggle").focus();
     });
-    for (const button of document.querySelectorAll("[data-save]")) button.addEventListener("click", () => this.save(button.dataset.save));
+    for (const button of findAll("[data-save]")) button.addEventListener("click", () => this.save(button.dataset.save));
   }
 
   open(on) {
@@ -49,23 +58,27 @@ export class Inside {
 
   // --- turns --------------------------------------------------------------------------------------------
 
+  /** @param {{ type: string, [field: string]: any }} event */
   take(event) {
     const now = performance.now();
     const open = this.rows.findLast(({ done }) => !done);
+    /** @type {{ [type: string]: () => unknown }} */
     const readers = {
       speech_stopped: () => this.begin(now),
       heard_you: () => open && this.mark(open, "decided", now, event.turn),
       turn: () => this.mark(open ?? this.begin(now), "decided", now, event.turn),
-      reply: () => open?.turn === event.turn && event.index === 0 && this.mark(open, "first_clause", now),
+      reply: () => open && open.turn === event.turn && event.index === 0 && this.mark(open, "first_clause", now),
       latency: () => this.measured(event),
       interrupted: () => this.end(event.turn),
       error: () => this.end(event.turn),
     };
     readers[event.type]?.();
-    if (event.type === "caption" && event.final) event.text === "" ? this.drop(open) : open && this.mark(open, "words", now);
+    if (event.type !== "caption" || !event.final || !open) return;
+    if (event.text === "") this.drop(open);
+    else this.mark(open, "words", now);
   }
 
-  /** Somebody fell silent: perhaps the turn is over. */
+  /** The user fell silent: perhaps the turn is over. */
   begin(now) {
     const open = this.rows.findLast(({ done }) => !done);
     if (open && open.turn === undefined) {
@@ -74,15 +87,17 @@ export class Inside {
       return open;
     }
     if (open) this.end(open.turn);
+    /** @type {Row} */
     const row = { node: element("li", "turn"), at: now, marks: {}, reused: false, done: false };
     row.node.append(element("span", "track"), element("span", "note"));
     this.rows.push(row);
     $("waterfall").append(row.node);
-    if (this.rows.length > ROWS) this.rows.shift().node.remove();
+    if (this.rows.length > ROWS) this.rows.shift()?.node.remove();
     this.grow();
     return row;
   }
 
+  /** @param {Row} row @param {string} step @param {number} now */
   mark(row, step, now, turn = row.turn) {
     row.turn = turn;
     row.marks[step] ??= now - row.at;
@@ -102,15 +117,15 @@ export class Inside {
     this.draw();
   }
 
-  /** Nobody will tell more of these turns. */
+  /** No more events of these turns will come. */
   endAll() {
     const open = this.rows.filter(({ done }) => !done);
     for (const row of open) row.done = true;
     if (open.length > 0) this.draw();
   }
 
+  /** @param {Row} row */
   drop(row) {
-    if (!row) return;
     row.node.remove();
     this.rows.splice(this.rows.indexOf(row), 1);
   }
@@ -130,7 +145,7 @@ export class Inside {
     if ($("inside").hidden) return;
     const now = performance.now();
     const lengths = this.rows.map((row) => (row.done ? Math.max(0, ...Object.values(row.marks)) : now - row.at));
-    const scale = SCALE_MS.find((ms) => Math.max(0, ...lengths) <= ms) ?? SCALE_MS.at(-1);
+    const scale = SCALE_MS.find((ms) => Math.max(0, ...lengths) <= ms) ?? SCALE_MS[SCALE_MS.length - 1];
     this.rows.forEach((row, i) => this.drawRow(row, Math.min(lengths[i], scale), scale));
     const measured = this.rows.filter((row) => row.measured);
     const sounds = measured.map(({ marks }) => marks.first_sound).filter(Number.isFinite).sort((a, b) => a - b);
@@ -144,7 +159,10 @@ export class Inside {
     $("inside-legend").replaceChildren(...STEPS.map((step) => element("li", step, t(`inside.${step}`))));
   }
 
-  /** Each step's bar begins where the one before it ended; a guess that was right may end before it. */
+  /**
+   * Each step's bar begins where the one before it ended; a preemptive reply that was a hit may end before it.
+   * @param {Row} row @param {number} length @param {number} scale
+   */
   drawRow(row, length, scale) {
     const known = STEPS.filter((step) => step in row.marks);
     let before = 0;
@@ -164,8 +182,8 @@ export class Inside {
     }
     const [track, note] = row.node.children;
     track.replaceChildren(...bars);
-    if (!row.done || row.told) return;
-    row.told = row.measured;
+    if (!row.done || row.shown) return;
+    row.shown = row.measured;
     const values = Object.fromEntries(STEPS.map((step) => [step, seconds(row.marks[step])]));
     track.setAttribute("role", "img");
     track.setAttribute("aria-label", t("inside.row", values));

@@ -1,4 +1,4 @@
-// Keeps how each turn sounded, so that it can be played again and saved. A clip: { pcm (Int16Array), rate, at (ms since the epoch) }.
+// Keeps how each turn sounded, so that it can be played again and saved.
 
 const HEARD_RATE = 16000; // samples per second of the microphone's frames
 const SPOKEN_RATE = 24000; // of port 8888
@@ -7,27 +7,40 @@ const AFTER_S = 0.2;
 const WAITING_S = 60; // of microphone: the longest turn that is kept whole
 const MOST_SAMPLES = 32 * 2 ** 20; // of all clips, 64 MB, about half an hour; the oldest go first
 
+/** @typedef {import("./whisperfusion.d.ts").Clip} Clip */
+
 export class Keeper {
-  /** `wanted()`: is sound to be kept? */
+  /**
+   * `wanted()`: is sound to be kept?
+   * @param {() => boolean} wanted
+   */
   constructor(wanted) {
     this.wanted = wanted;
+    /** @type {Clip[]} */
     this.clips = [];
+    /** @type {{ source: AudioBufferSourceNode, clip: Clip } | null} */
     this.playing = null;
+    this.startedAt = 0; // ms since the epoch: of the answer
     this.forget();
   }
 
   /** A new connection counts its samples from the start. */
   forget() {
+    /** @type {Int16Array<ArrayBuffer>[]} */
     this.frames = [];
+    /** @type {number} */
     this.position = 0; // samples that the connection was sent
-    this.began = this.stopped = null;
+    this.drop();
+    /** @type {number | null} */
     this.turn = null;
+    /** @type {Int16Array<ArrayBuffer>[]} */
     this.chunks = [];
   }
 
   // --- the person ---------------------------------------------------------------------------------------
 
-  hear(pcm) {
+  /** @param {ArrayBuffer} pcm */
+  record(pcm) {
     this.position += pcm.byteLength / 2;
     if (!this.wanted()) return;
     this.frames.push(new Int16Array(pcm.slice(0)));
@@ -35,7 +48,10 @@ export class Keeper {
     while (this.frames.length * this.frames[0].length > waiting * HEARD_RATE) this.frames.shift();
   }
 
-  /** `at`: seconds from the start of the connection's sound. */
+  /**
+   * `at`: seconds from the start of the connection's sound.
+   * @param {number} at
+   */
   begins(at) {
     this.began ??= at;
     this.stopped = null;
@@ -43,9 +59,13 @@ export class Keeper {
 
   /** It was nothing. */
   drop() {
-    this.began = this.stopped = null;
+    /** @type {number | null} */
+    this.began = null;
+    /** @type {number | null} */
+    this.stopped = null;
   }
 
+  /** @param {number} at */
   stops(at) {
     this.stopped = at;
   }
@@ -64,6 +84,7 @@ export class Keeper {
 
   // --- the answer ---------------------------------------------------------------------------------------
 
+  /** @param {number | null} turn */
   answers(turn) {
     if (turn !== null) this.stop();
     this.turn = turn;
@@ -71,11 +92,15 @@ export class Keeper {
     this.startedAt = Date.now();
   }
 
+  /** @param {ArrayBuffer} buffer */
   answer(buffer) {
     if (this.wanted()) this.chunks.push(new Int16Array(buffer.slice(0)));
   }
 
-  /** Of the answer so much was heard. */
+  /**
+   * So much of the answer was played.
+   * @param {number} turn @param {number} seconds
+   */
   played(turn, seconds) {
     if (turn !== this.turn || this.chunks.length === 0) return null;
     const pcm = joined(this.chunks).slice(0, Math.round(seconds * SPOKEN_RATE));
@@ -86,11 +111,13 @@ export class Keeper {
 
   // --- clips --------------------------------------------------------------------------------------------
 
+  /** @param {Clip} clip */
   keep(clip) {
     this.clips.push(clip);
     let samples = this.clips.reduce((sum, { pcm }) => sum + pcm.length, 0);
-    while (samples > MOST_SAMPLES) {
-      const oldest = this.clips.shift();
+    for (const oldest of [...this.clips]) {
+      if (samples <= MOST_SAMPLES) break;
+      this.clips.shift();
       samples -= oldest.pcm.length;
       oldest.pcm = new Int16Array(0);
     }
@@ -102,7 +129,10 @@ export class Keeper {
     this.playing = null;
   }
 
-  /** Resolves when it was heard, or stopped: by another one, by an answer, or by asking for the same again. */
+  /**
+   * Resolves at its end, or when it is stopped: by another clip, by an answer, or by a second call for the same clip.
+   * @param {AudioContext} context @param {Clip} clip @param {AudioNode} target
+   */
   async play(context, clip, target) {
     const again = this.playing?.clip === clip;
     this.stop();
@@ -120,6 +150,7 @@ export class Keeper {
   }
 }
 
+/** @param {Int16Array[]} arrays */
 function joined(arrays) {
   const all = new Int16Array(arrays.reduce((sum, { length }) => sum + length, 0));
   arrays.reduce((at, part) => (all.set(part, at), at + part.length), 0);

@@ -7,10 +7,13 @@ import { Resampler } from "./resample.js";
 import { Spectrum } from "./spectrum.js";
 import { VoiceDetector } from "./voice.js";
 
-const RATE = 16000; // samples per second that the server hears
+const RATE = 16000; // samples per second that the server expects
 const FRAME = 800; // samples per message, 50 ms
 
+/** @typedef {{ order: "denoise", on: boolean } | { order: "alarm", over: number }} Order */
+
 class MicrophoneProcessor extends AudioWorkletProcessor {
+  /** @param {AudioWorkletNodeOptions} options */
   constructor({ processorOptions }) {
     super();
     this.resampler = new Resampler(sampleRate, RATE);
@@ -23,27 +26,29 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
     this.frame = new Int16Array(FRAME);
     this.filled = 0;
     this.energy = 0;
-    this.port.onmessage = ({ data }) => this[data.order](data);
+    this.port.onmessage = ({ data }) => this.obey(data);
   }
 
-  denoise({ on }) {
-    this.denoising = on;
+  /** @param {Order} order */
+  obey(order) {
+    if (order.order === "denoise") this.denoising = order.on;
+    else this.detector.over = order.over;
   }
 
-  alarm({ over }) {
-    this.detector.over = over;
-  }
-
+  /** @param {Float32Array<ArrayBuffer>[][]} inputs */
   process([input]) {
     if (input.length === 0) return true;
     const samples = this.resampler.push(input[0]);
     // The detector listens in any case; without suppression the samples themselves are sent, and none is delayed.
     const clean = this.denoising ? samples.map((sample) => this.highPass.next(sample)) : samples;
-    this.spectrum.push(clean, (block) => this.denoising && this.add(block));
+    this.spectrum.push(clean, (block) => {
+      if (this.denoising) this.add(block);
+    });
     if (!this.denoising) this.add(samples);
     return true;
   }
 
+  /** @param {Float32Array} power @param {Float32Array} gains */
   look(power, gains) {
     const floor = this.floor.update(power);
     const voice = this.detector.window(power, floor);
@@ -51,6 +56,7 @@ class MicrophoneProcessor extends AudioWorkletProcessor {
     if (this.denoising) this.suppressor.gains(power, floor, gains);
   }
 
+  /** @param {Float32Array} samples */
   add(samples) {
     for (const sample of samples) {
       const clipped = Math.max(-1, Math.min(1, sample));

@@ -1,6 +1,6 @@
 // Runs on the audio thread: plays replies as they arrive and knows to the sample what has been played.
 //
-// Orders: start (a reply begins), audio (int16 at the server's rate), end, hold, resume, clear, and hush (on): silence that
+// Orders: start (a reply begins), audio (int16 at the server's rate), end, hold, resume, clear, and pause (on): silence that
 // this side decided on. Reports: { turn, seconds, playing, finished, cut, gaps, ahead } while sound is coming out, and whenever it
 // starts or stops. Stopping and starting slide over 5 ms; a hard edge would be a click.
 //
@@ -17,43 +17,72 @@ const SHRINKAGE = 0.85;
 const BRIDGEABLE_S = 0.3; // a longer gap is the server's own: the next sentence was not there yet
 const PATIENCE = 2; // times what is kept ahead; then what is there is played, for no more may come
 
+/**
+ * @typedef {{ order: "start", turn: number } | { order: "audio", pcm: Int16Array } | { order: "pause", on: boolean }
+ *   | { order: "end" | "hold" | "resume" | "clear" }} Order
+ */
+
 class PlayerProcessor extends AudioWorkletProcessor {
+  /** @param {AudioWorkletNodeOptions} options */
   constructor({ processorOptions }) {
     super();
     this.resampler = new Resampler(processorOptions.rate, sampleRate);
     this.ramp = 1 / Math.round(RAMP_S * sampleRate);
     this.aheadS = LEAST_AHEAD_S;
-    this.held = this.hushed = false;
+    this.held = this.pausedLocally = false;
+    /** @type {number[]} */
     this.rest = []; // of a reply that was cut: its last 5 ms, sliding to silence
     this.begin(null);
-    this.port.onmessage = ({ data }) => this[data.order](data);
+    this.port.onmessage = ({ data }) => this.obey(data);
   }
 
+  /** @param {number | null} turn */
   begin(turn) {
     this.turn = turn;
-    this.queue = []; // Float32Array blocks at the context's rate
+    /** @type {Float32Array[]} */
+    this.queue = []; // blocks at the context's rate
+    /** @type {number} */
     this.offset = 0; // samples of the first block that have been played
+    /** @type {number} */
     this.queued = 0; // samples that have not
+    /** @type {number} */
     this.played = 0;
+    /** @type {number} */
     this.reported = 0;
+    /** @type {number} */
     this.gain = 0;
     this.ended = false;
     this.filling = true; // until enough is ahead
+    /** @type {number} */
     this.silent = 0; // samples since the sound ran out, or since the first of them came
+    /** @type {number} */
     this.gaps = 0;
+    /** @type {boolean} */
     this.sounding = false;
   }
 
   // --- orders -----------------------------------------------------------------------------------------
 
-  start({ turn }) {
+  /** @param {Order} order */
+  obey(order) {
+    if (order.order === "start") this.start(order.turn);
+    else if (order.order === "audio") this.audio(order.pcm);
+    else if (order.order === "pause") this.pausedLocally = order.on;
+    else if (order.order === "end") this.end();
+    else if (order.order === "clear") this.clear();
+    else this.held = order.order === "hold";
+  }
+
+  /** @param {number} turn */
+  start(turn) {
     this.cut();
     this.resampler.reset();
     this.held = false;
     this.begin(turn);
   }
 
-  audio({ pcm }) {
+  /** @param {Int16Array} pcm */
+  audio(pcm) {
     if (this.turn !== null) this.add(this.resampler.push(Float32Array.from(pcm, (sample) => sample / 32768)));
   }
 
@@ -61,19 +90,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
     if (this.turn === null) return;
     this.add(this.resampler.flush());
     this.ended = true;
-    if (this.queued === 0) this.stop(); // nothing left that could tell of the end
-  }
-
-  hold() {
-    this.held = true;
-  }
-
-  resume() {
-    this.held = false;
-  }
-
-  hush({ on }) {
-    this.hushed = on;
+    if (this.queued === 0) this.stop(); // nothing is left to play
   }
 
   clear() {
@@ -83,13 +100,14 @@ class PlayerProcessor extends AudioWorkletProcessor {
 
   // --- sound ------------------------------------------------------------------------------------------
 
+  /** @param {Float32Array} block */
   add(block) {
     if (block.length === 0) return;
     this.queue.push(block);
     this.queued += block.length;
   }
 
-  /** What is being heard slides away under whatever comes next. */
+  /** What is being played fades out under what comes next. */
   cut() {
     while (this.gain > 0 && this.queued > 0) {
       this.gain = Math.max(0, this.gain - this.ramp);
@@ -98,8 +116,9 @@ class PlayerProcessor extends AudioWorkletProcessor {
     }
   }
 
+  /** @param {Float32Array[][]} _ @param {Float32Array[][]} outputs */
   process(_, [[output]]) {
-    const quiet = this.held || this.hushed;
+    const quiet = this.held || this.pausedLocally;
     let written = 0;
     if (this.filled()) {
       while (written < output.length && this.queued > 0 && (!quiet || this.gain > 0)) {
@@ -146,7 +165,10 @@ class PlayerProcessor extends AudioWorkletProcessor {
     this.gain = 0; // after a gap the sound slides in again
   }
 
-  /** Tell about beginnings, progress and silences. */
+  /**
+   * Tell about beginnings, progress and silences.
+   * @param {boolean} sounds
+   */
   watch(sounds) {
     if (this.ended && this.queued === 0) {
       if (this.gaps === 0) this.aheadS = Math.max(LEAST_AHEAD_S, this.aheadS * SHRINKAGE);
@@ -157,7 +179,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
     }
   }
 
-  /** The reply is over, heard to its end or cut. */
+  /** The reply is over, played to its end or cut. */
   stop(cut = false) {
     if (this.turn === null) return;
     this.sounding = false;
@@ -165,6 +187,7 @@ class PlayerProcessor extends AudioWorkletProcessor {
     this.begin(null);
   }
 
+  /** @param {boolean} finished */
   report(finished, cut = false) {
     this.reported = this.played;
     const { turn, sounding: playing, gaps, aheadS: ahead } = this;

@@ -8,7 +8,7 @@ const SPECIAL = { "+Inf": Infinity, Inf: Infinity, "-Inf": -Infinity };
 /** The name that a sample has in what `parse` gives: its labels in the order of the alphabet. */
 export const key = (name, labels = {}) => [name, ...Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`)].join(",");
 
-/** Map of key to value; comments, and lines that nobody here would understand, are passed over. */
+/** Map of key to value; comments and unknown lines are skipped. */
 export function parse(text) {
   const found = new Map();
   for (const line of text.split("\n")) {

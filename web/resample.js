@@ -8,8 +8,10 @@ const HALF_WIDTH = 24; // zero crossings on each side, counted at the lower rate
 const KAISER_BETA = 8; // about 80 dB of attenuation
 const CUTOFF = 0.92; // of half the lower rate; the rest is the slope of the filter
 
+/** @type {(a: number, b: number) => number} */
 const divisor = (a, b) => (b === 0 ? a : divisor(b, a % b));
 
+/** @param {number} x */
 function bessel(x) {
   let sum = 1;
   let term = 1;
@@ -20,11 +22,16 @@ function bessel(x) {
   return sum;
 }
 
+/** @param {number} x */
 const kaiser = (x) => (Math.abs(x) >= 1 ? 0 : bessel(KAISER_BETA * Math.sqrt(1 - x * x)) / bessel(KAISER_BETA));
 
+/** @param {number} x */
 const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
-/** One filter per phase; `reach` input samples on each side. Every filter adds up to 1, so loudness stays. */
+/**
+ * One filter per phase; `reach` input samples on each side. Every filter adds up to 1, so loudness stays.
+ * @param {number} up @param {number} down @param {number} reach
+ */
 function filters(up, down, reach) {
   const scale = Math.min(1, up / down) * CUTOFF;
   return Array.from({ length: up }, (_, phase) => {
@@ -38,13 +45,18 @@ function filters(up, down, reach) {
 }
 
 export class Resampler {
-  /** Rates in samples per second, whole numbers. */
+  /**
+   * Rates in samples per second, whole numbers.
+   * @param {number} from @param {number} to
+   */
   constructor(from, to) {
     const common = divisor(from, to);
     this.up = to / common;
     this.down = from / common;
     this.reach = Math.ceil(HALF_WIDTH * Math.max(1, this.down / this.up));
     this.filters = this.up === this.down ? null : filters(this.up, this.down, this.reach);
+    this.waiting = new Float32Array(0);
+    this.phase = 0;
     this.reset();
   }
 
@@ -54,7 +66,10 @@ export class Resampler {
     this.phase = 0;
   }
 
-  /** What is known of the new rate after `input` (Float32Array); some samples follow with the next call. */
+  /**
+   * What is known of the new rate after `input`; some samples follow with the next call.
+   * @param {Float32Array<ArrayBuffer>} input
+   */
   push(input) {
     if (!this.filters) return input;
     const samples = new Float32Array(this.waiting.length + input.length);

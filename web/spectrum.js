@@ -15,7 +15,10 @@ const SIN = Float32Array.from({ length: WINDOW / 2 }, (_, i) => Math.sin((2 * Ma
 const BITS = Math.log2(WINDOW);
 const REVERSED = Uint16Array.from({ length: WINDOW }, (_, i) => parseInt(i.toString(2).padStart(BITS, "0").split("").reverse().join(""), 2));
 
-/** In place, forward; both arrays have WINDOW entries. */
+/**
+ * In place, forward; both arrays have WINDOW entries.
+ * @param {Float32Array} real @param {Float32Array} imaginary
+ */
 function transform(real, imaginary) {
   for (let i = 0; i < WINDOW; i += 1) {
     const j = REVERSED[i];
@@ -42,7 +45,10 @@ function transform(real, imaginary) {
 }
 
 export class Spectrum {
-  /** `change(power, gains)` is called for each window: the power of BINS frequencies, and a gain for each (1 at first) to be set. */
+  /**
+   * `change` is called for each window: the power of BINS frequencies, and a gain for each (1 at first) to be set.
+   * @param {(power: Float32Array, gains: Float32Array) => void} change
+   */
   constructor(change) {
     this.change = change;
     this.past = new Float32Array(WINDOW); // the window's samples
@@ -54,7 +60,10 @@ export class Spectrum {
     this.gains = new Float32Array(BINS);
   }
 
-  /** Any number of samples in; as many come out, in blocks of HOP. */
+  /**
+   * Any number of samples in; as many come out, in blocks of HOP.
+   * @param {Float32Array} input @param {(block: Float32Array) => void} output
+   */
   push(input, output) {
     for (const sample of input) {
       this.past[HOP + this.filled] = sample;

@@ -5,6 +5,8 @@ export interface Options {
   token?: string;
   /** "auto": the server finds the end of a turn. "hold": a turn is what is said between `press` and `release`. */
   mode?: "auto" | "hold";
+  /** The name of one of the server's agents. Another one takes a new connection. null = none. */
+  agent?: string | null;
   /** Who answers, in words. null = the server's own, here and below. */
   instructions?: string | null;
   voice?: string | null;
@@ -14,15 +16,17 @@ export interface Options {
   language?: string | null;
   /** 0 = patient to 1 = eager: how soon a pause ends a turn. */
   eagerness?: number | null;
-  /** Answers are not heard. */
+  /** Answers are not played. */
   muted?: boolean;
   /** Ids of `devices()`; "" = the system's own. */
   input?: string;
   output?: string;
   /** Our own noise suppression in place of the browser's. */
   denoise?: boolean;
-  /** Silence an answer as soon as a voice is heard here, before the server says so. Default true. */
+  /** Local barge-in: pause an answer as soon as speech is detected here, before the server does. Default true. */
   hushing?: boolean;
+  /** Goes on with this session of the server: the value of an earlier "session" event. Its history is the server's; `recall` shows it. */
+  session?: string;
   /** Keep the sound of turns as `Entry.clip`, about half an hour of it. Default false. */
   keepSound?: boolean;
 }
@@ -43,6 +47,15 @@ export interface Latency {
   stopped: number; words: number; decided: number; first_token: number; first_clause: number; first_sound: number;
   /** The answer had been begun before the turn was over. */
   reused: boolean;
+  /** Which language model of a chain wrote the answer. */
+  model?: string;
+}
+
+/** A tool of the server that an answer used; `arguments` is JSON. */
+export interface ToolUse {
+  id: string; name: string; arguments: string;
+  /** What it gave, or why it gave nothing; neither: it is at work. */
+  output?: string; error?: string;
 }
 
 /** A line of the transcript; the same object for as long as it changes. */
@@ -53,18 +66,21 @@ export interface Entry {
   /** ms since the epoch. */
   at: number;
   turn?: number;
+  /** Of a turn of the user, where the server speaks several languages: its ISO code. */
+  language?: string;
   /** Of what is being said: how many characters will hardly change. */
   stable?: number;
-  /** Of an answer that is being heard: how many characters were spoken, about. */
+  /** Of an answer that is being played: how many characters were spoken, about. */
   spoken?: number;
-  /** Of an answer that was interrupted: the words that were heard. */
+  /** Of an answer that was interrupted: the played text. */
   heard?: string;
   latency?: Latency;
+  tools?: ToolUse[];
   clip?: Clip;
 }
 
 export type NoticeCode =
-  | "" | "lost" | "busy" | "refused" | "time_limit" | "insecure" | "blocked" | "missing" | "in_use" | "unusable" | "unplugged" | "other_microphone";
+  | "" | "lost" | "busy" | "refused" | "time_limit" | "ended" | "insecure" | "blocked" | "missing" | "in_use" | "unusable" | "unplugged" | "other_microphone";
 
 export interface Events {
   state: (state: State, how: { pressed: boolean; mode: "auto" | "hold" }) => void;
@@ -72,12 +88,14 @@ export interface Events {
   entry: (entry: Entry, next?: Entry) => void;
   /** A line was none after all. */
   remove: (entry: Entry) => void;
+  /** The conversation has this name at the server, by which it goes on in a new page for RESUME_S seconds; "" = in none. */
+  session: (id: string) => void;
   /** Loudness of the microphone, 0 to 1, twenty times a second. */
   level: (level: number) => void;
-  /** Something the person should know; an empty code takes the last one back. `n`: minutes to wait, of "busy". */
-  notice: (code: NoticeCode, text: string, n?: number) => void;
+  /** Something the person should know; an empty code takes the last one back. `n`: of "busy" the minutes to wait, of "refused" and "ended" the server's reason. */
+  notice: (code: NoticeCode, text: string, n?: number | string) => void;
   /** Every event of port 6006, as docs/wire.md has it. */
-  event: (event: { type: string; [field: string]: unknown }) => void;
+  event: (event: { type: string; [field: string]: any }) => void;
   /** What was really played of an answer: seconds, whether it was cut, gaps that the network made, and seconds that are kept ahead. */
   played: (report: { turn: number; seconds: number; playing: boolean; finished: boolean; cut: boolean; gaps: number; ahead: number }) => void;
 }
@@ -87,11 +105,18 @@ export class Conversation {
   constructor(url?: string | URL, options?: Options);
   readonly state: State;
   readonly entries: readonly Entry[];
+  readonly session: string;
+  /** The facts behind `state`. `line`: of the connection. */
+  readonly now: Readonly<{
+    line: "closed" | "connecting" | "reconnecting" | "ready"; hearing: boolean; thinking: boolean; speaking: boolean; pressed: boolean; interrupted: boolean;
+  }>;
+  /** What it plays by, once it was started from a click, for sounds of the page's own. */
+  readonly context: AudioContext | null;
   /** What happened and when, the newest last: ms since the page began. */
   readonly log: readonly { at: number; what: string; [fact: string]: unknown }[];
   /** Returns a function that ends this. */
   on<Name extends keyof Events>(name: Name, listener: Events[Name]): () => void;
-  /** Opens the microphone and the connection; call it from a click or a key. Resolves with whether somebody is listened to. */
+  /** Opens the microphone and the connection; call it from a click or a key. Resolves with whether the microphone is used. */
   start(): Promise<boolean>;
   /** Ends the call; the transcript stays, and the next `start` goes on with it. */
   stop(): void;
@@ -105,6 +130,10 @@ export class Conversation {
   update(changes: Options): void;
   /** Plays what was kept of a line's sound, or stops it if it is being played. Resolves at its end. */
   play(entry: Entry): Promise<void>;
+  /** Shows what was said before, in front of the rest: of a `session` that goes on. */
+  recall(messages: { role: string; text: string }[]): void;
+  /** Forgets the conversation, here and for the next connection. A call that goes on begins another one. */
+  forget(): void;
   /** Ends everything: call, microphone, sound, listeners. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The way that Phi and Mistral share: fetch, convert, build. Sourced by build-phi.sh and build-mistral.sh after they have set ID,
-# CONVERTER, CONVERT and BUILD, and called llm_source.
+# The way that Phi and Mistral share: fetch, convert, build. Sourced by build-phi.sh and
+# build-mistral.sh after they have set ID, CONVERTER, CONVERT and BUILD, and called llm_source.
 # shellcheck disable=SC2154 # set by them
 
 build_llm() {

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# build-models.sh [--check] [FLAGS OF main.py]: everything that the settings ask for and that cannot be downloaded ready-made: engines for
-# ASR_ENGINE=tensorrt-whisper and LLM_ENGINE=tensorrt-llm, and the files of TTS_ENGINE=whisperspeech ahead of its first start.
+# build-models.sh [--check] [FLAGS OF main.py]: everything that the settings ask for and that cannot
+# be downloaded ready-made: engines for
+# ASR_ENGINE=tensorrt-whisper and LLM_ENGINE=tensorrt-llm, and the files of TTS_ENGINE=whisperspeech
+# ahead of its first start.
 # --check builds and fetches nothing: exit status 0 when all is there.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -29,7 +31,8 @@ llm_script() {
   fi
 }
 
-# In the cache of the hub's own library, from `main`: WhisperSpeech asks for that branch, and offline for what it last was.
+# In the cache of the hub's own library, from `main`: WhisperSpeech asks for that branch, and
+# offline for what it last was.
 WHISPERSPEECH=("collabora/whisperspeech t2s-small-en+pl.model" "collabora/whisperspeech s2a-q4-tiny-en+pl.model"
   "charactr/vocos-encodec-24khz config.yaml" "charactr/vocos-encodec-24khz pytorch_model.bin")
 ENCODEC=encodec_24khz-d7cc33bc.th # its sum begins with the part after the dash
@@ -51,14 +54,17 @@ fetch_whisperspeech() {
   if [ -s "$file" ]; then return 0; fi
   if [ -n "$CHECK" ]; then say "$ENCODEC is not fetched yet" && STATUS=1 && return 0; fi
   step "fetch $ENCODEC"
-  fetch_url "https://dl.fbaipublicfiles.com/encodec/v0/$ENCODEC" d7cc33bc "$file"
+  fetch_url d7cc33bc "$file" "https://dl.fbaipublicfiles.com/encodec/v0/$ENCODEC"
 }
 
+# build SCRIPT MODEL [GPU]: for that GPU, where one is chosen: an engine fits only its architecture.
 build() {
-  step "$*"
+  local on=()
+  step "$1 $2"
+  if [ -n "${3:-}" ]; then on=(env CUDA_DEVICE_ORDER=PCI_BUS_ID "CUDA_VISIBLE_DEVICES=$3"); fi
   if [ -z "$CHECK" ]; then
-    run "$SCRIPTS/$1" "$2"
-  elif ! run "$SCRIPTS/$1" --check "$2"; then
+    run "${on[@]}" "$SCRIPTS/$1" "$2"
+  elif ! run "${on[@]}" "$SCRIPTS/$1" --check "$2"; then
     STATUS=1
   fi
 }
@@ -67,8 +73,8 @@ WHISPER="$(wished whisper)"
 LLM="$(wished llm)"
 SCRIPT=""
 if [ -n "$LLM" ]; then SCRIPT="$(llm_script "$LLM")"; fi # a name that is not known is said before an hour of building
-if [ -n "$WHISPER" ]; then build build-whisper.sh "$WHISPER"; fi
-if [ -n "$SCRIPT" ]; then build "$SCRIPT" "$LLM"; fi
+if [ -n "$WHISPER" ]; then build build-whisper.sh "$WHISPER" "$(wished asr_gpu)"; fi
+if [ -n "$SCRIPT" ]; then build "$SCRIPT" "$LLM" "$(wished llm_gpu)"; fi
 if [ -n "$(wished whisperspeech)" ]; then fetch_whisperspeech; fi
 STEP=""
 exit "$STATUS"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# build-whisper.sh [--check] [SIZE]: Whisper's encoder and decoder engines in $ENGINES_DIR/whisper-SIZE (default small.en).
+# build-whisper.sh [--check] [SIZE]: Whisper's encoder and decoder engines in
+# $ENGINES_DIR/whisper-SIZE (default small.en).
 # --check builds nothing: exit status 0 when they are there and as they would be built.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,19 +15,20 @@ SIZE="${1:-small.en}"
 SIZE="${SIZE#whisper-}"
 whisper_source "$SIZE" || fail "there is no Whisper engine for $SIZE; ASR_MODEL may be: $WHISPER_MODELS"
 
-# One caller's utterance at a time, greedy. 228 + 220 = the decoder's 448 positions: a prompt of 223 tokens (initial prompt, hot words)
-# and the longest answer fit. The plugins and fused attention are off by default in this script and are what makes it fast.
-BUILD=(--dtype float16 --max_batch_size 1 --max_beam_width 1 --max_input_len 228 --max_output_len 220
+# Up to four callers in one decode, greedy. 228 + 220 = the decoder's 448 positions: a prompt of 223
+# tokens (initial prompt, hot words) and the longest answer fit. The plugins and fused attention are
+# off by default in this script and are what makes it fast.
+BUILD=(--dtype float16 --max_batch_size 4 --max_beam_width 1 --max_input_len 228 --max_output_len 220
   --use_gpt_attention_plugin float16 --use_bert_attention_plugin float16 --use_gemm_plugin float16 --enable_context_fmha)
 
 step "options"
 mapfile -t OPTIONS < <(options "${BUILD[@]}")
-wish "whisper-$SIZE" "source=$CHECKPOINT_URL" "tokenizer=$REPOSITORY" "revision=$REVISION" "${OPTIONS[@]}"
+wish "whisper-$SIZE" "source=${CHECKPOINT_URLS[0]}" "tokenizer=$REPOSITORY" "revision=$REVISION" "${OPTIONS[@]}"
 leave_if_built "$CHECK"
 begin_build "$GB" "$SOURCES_DIR/whisper"
 
 step "fetch the checkpoint"
-fetch_url "$CHECKPOINT_URL" "$SUM" "$SOURCES_DIR/whisper/$SIZE.pt"
+fetch_url "$SUM" "$SOURCES_DIR/whisper/$SIZE.pt" "${CHECKPOINT_URLS[@]}"
 
 step "fetch the tokenizer"
 fetch_hub "$REPOSITORY" "$REVISION" tokenizer.json --local-dir "$WORK/tokenizer"

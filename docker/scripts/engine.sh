@@ -1,10 +1,12 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # what is set here is read by the scripts that source it
+# shellcheck disable=SC2034 # variables set here are read by the scripts that source it
 # An engine folder from its wish to its place. Sourced by the build scripts after lib.sh.
 #
-# built.txt is the wish, written last: one `name=value` a line with the model, its source, every build option, the version of TensorRT-LLM
-# and the GPU's architecture. An engine fits exactly these, so a folder whose file says the same is left alone and any other is built anew.
-# The build happens in a sibling folder on the same file system and gets its name by a rename: what has the name is whole.
+# built.txt is the wish, written last: one `name=value` a line with the model, its source, every
+# build option, the version of TensorRT-LLM and the GPU's architecture. An engine is valid for
+# exactly these, so a folder with the same file is kept, and any other is rebuilt. The build happens
+# in a sibling folder on the same file system and gets its name by a rename: a folder with that name
+# is complete.
 
 # options FLAGS...: `--name value` and bare `--name` as name=value lines.
 options() {
@@ -19,7 +21,7 @@ options() {
   done
 }
 
-# built_option FOLDER NAME: what built.txt says, or nothing.
+# built_option FOLDER NAME: the value in built.txt, or nothing.
 built_option() { sed -n "s/^$2=//p" "$ENGINES_DIR/$1/built.txt" 2>/dev/null || true; }
 
 # wish ID LINES...: sets WANTED, ENGINE (where it goes) and WORK (where it is made).
@@ -35,7 +37,8 @@ wish() {
 
 is_built() { [ -f "$ENGINE/built.txt" ] && [ "$(cat "$ENGINE/built.txt")" = "$WANTED" ]; }
 
-# leave_if_built [--check]: ends the script when there is nothing to do; with --check also when there is.
+# leave_if_built [--check]: ends the script when there is nothing to do; with --check also when
+# there is.
 leave_if_built() {
   if is_built; then
     say "$(basename "$ENGINE") is built: $ENGINE"
@@ -65,7 +68,8 @@ begin_build() {
     STEP=""
     exit 0
   fi
-  # Before the first gigabyte: this needs the driver, Open MPI and libraries that fit, and fails without a GPU.
+  # Before the first gigabyte: this needs the driver, Open MPI and libraries that fit, and fails
+  # without a GPU.
   step "import tensorrt_llm"
   run "$PYTHON" -c 'import tensorrt_llm' || fail "tensorrt_llm cannot be imported; the lines above say why, docs/gpu.md what to do"
   step "room"
@@ -77,7 +81,8 @@ begin_build() {
   mkdir -p -- "$WORK/engine"
 }
 
-# copy_tokenizer FOLDER: what a fast tokenizer needs beside the engine. config.json of the model would overwrite the engine's own.
+# copy_tokenizer FOLDER: the files that a fast tokenizer needs beside the engine. config.json of the
+# model would overwrite the engine's own.
 copy_tokenizer() {
   local file
   for file in tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt tokenizer.model; do

@@ -1,4 +1,6 @@
-"""fast_tokenizer.py SOURCE FOLDER: write tokenizer.json for a model that was published only with the slow form of its tokenizer."""
+"""fast_tokenizer.py SOURCE FOLDER: write tokenizer.json for a model that was published only with
+the slow form of its tokenizer.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# TensorRT-LLM's example scripts in $EXAMPLES_DIR: they convert checkpoints and build Whisper, and no wheel carries them.
+# TensorRT-LLM's example scripts in $EXAMPLES_DIR: they convert checkpoints and build Whisper, and
+# no wheel carries them.
 #
-# From the commit of release 0.10.0, three folders of it, without the repository's large files. Their requirements.txt files are not
-# installed: they ask for unpinned packages that disturb the set, and what is run here needs none of them.
+# From the commit of release 0.10.0, three folders of it, without the repository's large files.
+# Their requirements.txt files are not installed: they ask for unpinned packages that disturb the
+# set, and what is run here needs none of them.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,4 +1,6 @@
-"""Exit status 0 when the server says that all of its processes are ready; for HEALTHCHECK, where no curl is needed."""
+"""Exit status 0 when the server says that all of its processes are ready; for HEALTHCHECK, where
+no curl is needed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ def main() -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
             return 0 if answer.status == 200 else 1
-    except OSError as error:  # urllib.error.HTTPError among them: 503 while a process starts or is down
+    # urllib.error.HTTPError among them: 503 while a process starts or is down
+    except OSError as error:
         print(error)
         return 1
 

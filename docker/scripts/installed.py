@@ -1,10 +1,12 @@
-"""What is installed, without importing it: `import tensorrt_llm` fails where there is no NVIDIA driver, as in an image build.
+"""What is installed, without importing it: `import tensorrt_llm` fails where there is no NVIDIA
+driver, as in an image build.
 
     installed.py version NAME             print the version
     installed.py between NAME LOW BELOW   LOW <= version < BELOW
     installed.py same NAME OTHER          both have the same version (torch and torchaudio)
     installed.py python VERSION           this interpreter is of VERSION, like 3.10
-    installed.py pins FILE                whatever FILE pins and is installed has exactly that version
+    installed.py pins FILE                whatever FILE pins and is installed has exactly that
+                                          version
 
 Exit status 0 or 1; what is wrong goes to stderr in words.
 """
@@ -18,8 +20,11 @@ from pathlib import Path
 
 
 def number(text: str) -> tuple[int, ...]:
-    """(2, 2, 2) from "2.2.2+cu121"; what follows the release number does not count. Zeros at the end are dropped."""
-    release = re.match(r"[\d.]*", text.split("+")[0])
+    """(2, 2, 2) from "2.2.2+cu121"; what follows the release number does not count.
+
+    Zeros at the end are dropped.
+    """
+    release = re.match(r"[\d.]*", text.split("+", maxsplit=1)[0])
     parts = [int(part) for part in release.group().split(".") if part] if release else []
     while parts and parts[-1] == 0:
         parts.pop()
@@ -30,7 +35,9 @@ def installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        raise SystemExit(f"{name} is not installed; run docker/scripts/setup-whisperfusion.sh") from None
+        raise SystemExit(
+            f"{name} is not installed; run docker/scripts/setup-whisperfusion.sh"
+        ) from None
 
 
 def between(name: str, low: str, below: str) -> str:
@@ -71,10 +78,15 @@ def main(arguments: list[str]) -> int:
             print(f"{name} {between(name, low, below)}")
         case ["same", name, other]:
             if number(installed(name)) != number(installed(other)):
-                raise SystemExit(f"{name} {installed(name)} and {other} {installed(other)} have to be the same version")
+                raise SystemExit(
+                    f"{name} {installed(name)} and {other} {installed(other)} have to be the same "
+                    "version"
+                )
         case ["python", wanted]:
             if number(wanted) != sys.version_info[:2]:
-                raise SystemExit(f"{sys.executable} is Python {sys.version.split()[0]}, needed is {wanted}")
+                raise SystemExit(
+                    f"{sys.executable} is Python {sys.version.split()[0]}, needed is {wanted}"
+                )
         case ["pins", file]:
             wrong = wrong_pins(Path(file))
             if wrong:

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# The Python environment of the GPU image in $VENV, in a strict order, each step verified before the next. Safe to run twice.
+# The Python environment of the GPU image in $VENV, in a strict order, each step verified before the
+# next. Safe to run twice.
 #
-# Versions stand in two files of the project only: requirements-gpu.txt (what is asked for) and constraints-gpu.txt (every pin). The order
-# matters because what is installed first decides what later packages are built and resolved against: torch before all, av as a wheel
-# before anything asks for an older one, TensorRT before TensorRT-LLM looks for its newest, faster-whisper last: it can pull nothing down.
+# Versions are in two files of the project only: requirements-gpu.txt (direct requirements) and
+# constraints-gpu.txt (every pin). The order matters because what is installed first decides what
+# later packages are built and resolved against: torch before all, av as a wheel before anything
+# asks for an older one, TensorRT before TensorRT-LLM looks for its newest, faster-whisper last: it
+# can pull nothing down.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -16,13 +19,15 @@ export NVIDIA_TENSORRT_DISABLE_INTERNAL_PIP=1
 
 check() { "$PYTHON" "$SCRIPTS/installed.py" "$@"; }
 
-# lines PATTERN: the index options and the matching requirement lines; fails when there is none, so that a renamed line is noticed.
+# lines PATTERN: the index options and the matching requirement lines; fails when there is none, so
+# that a renamed line is noticed.
 lines() {
   grep -E '^--' "$REQUIREMENTS" || true
   grep -E "$1" "$REQUIREMENTS" || fail "requirements-gpu.txt has no line for $1"
 }
 
-# install FILE OPTIONS...: unsafe-best-match, because NVIDIA's index also has some packages of PyPI in other versions than the pinned.
+# install FILE OPTIONS...: unsafe-best-match, because NVIDIA's index also has some packages of PyPI
+# in other versions than the pinned.
 install() {
   local file=$1
   shift
@@ -31,7 +36,7 @@ install() {
 }
 
 SUM="$(cat "$REQUIREMENTS" "$CONSTRAINTS" "${BASH_SOURCE[0]}" | sha256sum | cut -d ' ' -f 1)"
-# A package that was changed since is put right: its version tells.
+# A package whose version was changed since is reinstalled.
 if [ "$(cat "$DONE" 2>/dev/null)" = "$SUM" ] && check pins "$CONSTRAINTS"; then
   say "$VENV is set up"
   exit 0
@@ -43,6 +48,9 @@ LISTS="$(mktemp -d)"
 temporary "$LISTS"
 
 step "0 system tools"
+[ "$(uname -m)" = x86_64 ] ||
+  fail "this machine is $(uname -m), and TensorRT-LLM 0.10.0 has wheels for x86_64 only (Grace, DGX Spark and Jetson are aarch64);" \
+    "docs/gpu.md names the other forms"
 uv --version || fail "uv is not in PATH; its installer puts it into ~/.local/bin (before 2024: ~/.cargo/bin)"
 for tool in git curl gcc mpicc; do
   command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install git curl build-essential openmpi-bin libopenmpi-dev"

@@ -1,15 +1,17 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # what is set here is read by the scripts that source it
+# shellcheck disable=SC2034 # variables set here are read by the scripts that source it
 # Where the weights come from that engines are built of. Sourced by the build scripts.
 #
-# Every repository is pinned to a commit where one could be established in public lock files and model cards; `main` says that none was.
-# GB is what a build needs on disk: download, converted checkpoint and engine together.
+# Every repository is pinned to a commit where one could be established in public lock files and
+# model cards; `main` means that none was. GB is the disk space that a build needs: download,
+# converted checkpoint and engine together.
 
 PHI_MODELS="phi-2 phi-3-mini-4k-instruct dolphin-2_6-phi-2"
 MISTRAL_MODELS="openhermes-2.5-mistral-7b mistral-7b-instruct-v0.2"
 WHISPER_MODELS="tiny tiny.en base base.en small small.en medium medium.en large-v2 large-v3"
 
-# llm_source ID: sets REPOSITORY, REVISION, GB, and for the Phi family MODEL_TYPE (a choice of examples/phi/convert_checkpoint.py).
+# llm_source ID: sets REPOSITORY, REVISION, GB, and for the Phi family MODEL_TYPE (a choice of
+# examples/phi/convert_checkpoint.py).
 llm_source() {
   MODEL_TYPE=""
   case "$1" in
@@ -17,15 +19,17 @@ llm_source() {
       REPOSITORY=microsoft/phi-2 REVISION=ef382358ec9e382308935a992d908de099b64c23 GB=18 MODEL_TYPE=phi-2
       ;;
     phi-3-mini-4k-instruct)
-      # transformers 4.40.2 has no Phi-3 of its own and runs the repository's modeling_phi3.py, so the commit decides whether it loads.
-      # This one is of mid 2024: the update that knows the system role, with a config.json written by transformers 4.40.2. Later
-      # commits need a newer transformers. If it should not load: ff07dc01615f8113924aed013115ab2abd32115b of 2024-06-11 is the
-      # original release by the model card's own words (no system role).
+      # transformers 4.40.2 has no Phi-3 of its own and runs the repository's modeling_phi3.py, so
+      # the commit decides whether it loads. This one is of mid 2024: the update that knows the
+      # system role, with a config.json written by transformers 4.40.2. Later commits need a newer
+      # transformers. If it should not load: ff07dc01615f8113924aed013115ab2abd32115b of 2024-06-11
+      # is the original release by the model card's own words (no system role).
       REPOSITORY=microsoft/Phi-3-mini-4k-instruct REVISION=c1358f8a35e6d2af81890deffbbfa575b978c62f GB=25
       MODEL_TYPE=Phi-3-mini-4k-instruct
       ;;
     dolphin-2_6-phi-2)
-      # No commit could be established whose weights have today's names (the first ones had those of the older Phi code).
+      # No commit could be established whose weights have today's names (the first ones had those of
+      # the older Phi code).
       REPOSITORY=cognitivecomputations/dolphin-2_6-phi-2 REVISION=main GB=18 MODEL_TYPE=phi-2
       ;;
     openhermes-2.5-mistral-7b)
@@ -38,8 +42,8 @@ llm_source() {
   esac
 }
 
-# whisper_source SIZE: sets SUM (the checkpoint's SHA-256, a part of its address), REVISION (of openai/whisper-SIZE, for its
-# tokenizer.json) and GB.
+# whisper_source SIZE: sets SUM (the checkpoint's SHA-256, a part of its address), REVISION (of
+# openai/whisper-SIZE, for its tokenizer.json), CHECKPOINT_URLS and GB.
 whisper_source() {
   case "$1" in
     tiny)
@@ -85,5 +89,8 @@ whisper_source() {
     *) return 1 ;;
   esac
   REPOSITORY="openai/whisper-$1"
-  CHECKPOINT_URL="https://openaipublic.azureedge.net/main/whisper/models/$SUM/$1.pt"
+  # The second is the storage behind the first, whose kind of host was announced to end in January
+  # 2025. The sum decides what is taken.
+  CHECKPOINT_URLS=("https://openaipublic.azureedge.net/main/whisper/models/$SUM/$1.pt"
+    "https://openaipublic.blob.core.windows.net/main/whisper/models/$SUM/$1.pt")
 }

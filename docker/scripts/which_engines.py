@@ -1,7 +1,9 @@
-"""What has to be built for these settings: the flags, environment and `.env` of main.py, read by the same code.
+"""The engines to build for the settings: the flags, environment and `.env` of main.py, read by the
+same code.
 
-Prints name=value lines for build-models.sh: model_cache_dir, engines_dir, and whisper, llm, whisperspeech where they are asked for. An
-engine that is named by its folder was built by hand and is not printed.
+Prints name=value lines for build-models.sh: model_cache_dir, engines_dir, asr_gpu, llm_gpu, and
+whisper, llm, whisperspeech where the settings need them. An engine that is given as a folder was
+built by hand and is not printed.
 """
 
 from __future__ import annotations
@@ -13,19 +15,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fusion import settings, trt_engines  # noqa: E402
-from fusion.settings import Settings, SettingsError  # noqa: E402
+from whisperfusion import settings
+from whisperfusion.errors import SettingsError
+from whisperfusion.models import tensorrt_folders
+from whisperfusion.settings import Settings
 
 
 def wanted(chosen: Settings) -> dict[str, str]:
     """name -> value, in the order of building."""
-    lines = {"model_cache_dir": str(chosen.cache), "engines_dir": str(chosen.engines)}
+    lines = {
+        "model_cache_dir": str(chosen.cache),
+        "engines_dir": str(chosen.engines),
+        "asr_gpu": chosen.asr_gpu,
+        "llm_gpu": chosen.llm_gpu,
+    }
     if chosen.asr_engine == "tensorrt-whisper":
-        folder = trt_engines.folder("asr", chosen)
+        folder = tensorrt_folders.folder("asr", chosen)
         if folder.parent == chosen.engines:
             lines["whisper"] = folder.name.removeprefix("whisper-")
     if chosen.llm_engine == "tensorrt-llm":
-        folder = trt_engines.folder("llm", chosen)
+        folder = tensorrt_folders.folder("llm", chosen)
         if folder.parent == chosen.engines:
             lines["llm"] = folder.name
     if chosen.tts_engine == "whisperspeech":

@@ -1,7 +1,9 @@
-"""Put this folder on PYTHONPATH, and every process of the server has tensorrt_llm, whisperspeech and torch as recorded signatures.
+"""Put this folder on PYTHONPATH, and every process of the server has tensorrt_llm, whisperspeech
+and torch as recorded signatures.
 
-They come when the first of them is imported, with scripted behaviours: a Whisper whose arithmetic is the real model,
-a language model that repeats the question, a voice that hums. ENGINES_DIR says which model the language engine is.
+They come when the first of them is imported, with scripted behaviours: a Whisper whose arithmetic
+is the real model, a language model that repeats the question, a voice that hums. ENGINES_DIR says
+which model the language engine is.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ ROOTS = ("tensorrt_llm", "whisperspeech", "torch")
 
 class OnDemand(MetaPathFinder, Loader):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name.split(".")[0] not in ROOTS:
+        if name.split(".", maxsplit=1)[0] not in ROOTS:
             return None
         sys.meta_path.remove(self)
         install()
-        self.asked_for = sys.modules.pop(name)  # else the import system believes that somebody imported it meanwhile
+        # else the import system believes that it was imported meanwhile
+        self.asked_for = sys.modules.pop(name)
         return ModuleSpec(name, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -47,7 +50,9 @@ def install() -> None:
     test_whisperspeech.Voice(gpu)
     folder = Path(os.environ["ENGINES_DIR"]) / fake_trt.FOLDERS["phi-3"]
     config = fake_trt.json.loads((folder / "config.json").read_text())["build_config"]
-    machine = fake_trt.Machine(gpu, "phi-3", Tokenizer.from_file(str(folder / "tokenizer.json")), config)
+    machine = fake_trt.Machine(
+        gpu, "phi-3", Tokenizer.from_file(str(folder / "tokenizer.json")), config
+    )
     fake_trt.behave_as_executor(machine)
     fake_trt.behave_as_runner(machine)
 

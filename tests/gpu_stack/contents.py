@@ -1,8 +1,12 @@
-"""What run.sh installs and runs, read off the requirement files so that no version is written twice.
+"""What run.sh installs and runs, read off the requirement files so that no version is written
+twice.
 
     contents.py uv         the line that installs uv
-    contents.py packages   requirement lines for uv: the GPU set without NVIDIA's wheels and mpi4py, and the test tools
-    contents.py tests      the project's test files that need no model, which run with the versions of the image
+    contents.py packages   requirement lines for uv: the GPU set without NVIDIA's wheels and mpi4py,
+                           and the test tools
+    contents.py tests      the project's test files that need no model, which run with the versions
+                           of the image; not those that mostly wait for speech on sockets that
+                           `processes` and `conformance` open too
 """
 
 from __future__ import annotations
@@ -11,16 +15,59 @@ import re
 import sys
 from pathlib import Path
 
-from resolve import CONSTRAINTS, NEEDS_MPI, NOT_ON_PYPI, REQUIREMENTS, ROOT, asked_by_tensorrt_llm, lines_of, pins
+from resolve import (
+    CONSTRAINTS,
+    NEEDS_MPI,
+    NOT_ON_PYPI,
+    REQUIREMENTS,
+    ROOT,
+    asked_by_tensorrt_llm,
+    lines_of,
+    pins,
+)
 
 DEV = ROOT / "requirements-dev.txt"
-TOOLS = ("pytest", "pytest-asyncio", "hypothesis", "websocket-client", "loguru", "jiwer", "psutil", "soundfile")
-TESTS = (
-    "bad_input", "conformance", "conversation", "doctor", "endpoint", "engine_pipe", "fix_history", "gateway", "imports", "isolated_life",
-    "llm_service", "mailbox", "models", "playout", "processes", "prompts", "requirements_gpu", "settings", "speech", "talk", "tensorrt_llm",
-    "text", "whisperspeech", "wire", "worker", "world",
+WHISPER = ROOT / "requirements-whisper.txt"
+TOOLS = (
+    "pytest",
+    "pytest-asyncio",
+    "hypothesis",
+    "websocket-client",
+    "loguru",
+    "jiwer",
+    "psutil",
+    "soundfile",
 )
-NEEDS_A_MODEL = ("tests/test_llm_service.py::test_an_unreachable_server_at_the_start_is_told_on_every_screen",)
+TESTS = (
+    "conformance",
+    "conversation",
+    "doctor",
+    "endpointing",
+    "engine_pipe",
+    "fix_history",
+    "gateway",
+    "imports",
+    "isolated_life",
+    "llm_service",
+    "mailbox",
+    "models",
+    "playout",
+    "processes",
+    "prompts",
+    "reply_player",
+    "requirements_gpu",
+    "settings",
+    "speech",
+    "tensorrt_llm",
+    "text",
+    "whisperspeech",
+    "wire",
+    "worker",
+    "world",
+)
+NEEDS_A_MODEL = (
+    "tests/test_llm_service.py::test_an_unreachable_server_at_the_start_is_told_on_every_screen",
+)
 
 
 def name_of(line: str) -> str:
@@ -31,12 +78,23 @@ def name_of(line: str) -> str:
 def packages() -> list[str]:
     left_out = {*NOT_ON_PYPI, *NEEDS_MPI}
     gpu, dev = pins(lines_of(CONSTRAINTS)), pins(lines_of(DEV))
-    asked = [line for line in (*lines_of(REQUIREMENTS), *asked_by_tensorrt_llm()) if name_of(line) not in left_out]
+    asked = [
+        line
+        for line in (*lines_of(REQUIREMENTS), *asked_by_tensorrt_llm())
+        if name_of(line) not in left_out
+    ]
     # A tool that the image has too comes in the image's version.
-    limits = [f"{name}=={version}" for name, version in {**dev, **gpu}.items() if name not in left_out]
+    limits = [
+        f"{name}=={version}" for name, version in {**dev, **gpu}.items() if name not in left_out
+    ]
     chosen = Path(sys.prefix) / "limits.txt"
     chosen.write_text("\n".join(limits) + "\n", encoding="utf-8")
-    return [f"-c {chosen}", *asked, *TOOLS, *uv()]
+    return [f"-c {chosen}", *asked, *TOOLS, *uv(), *openai_whisper()]
+
+
+def openai_whisper() -> list[str]:
+    """It runs with the image's torch too, and asks for nothing that the image pins."""
+    return [f"openai-whisper=={pins(lines_of(WHISPER))['openai-whisper']}"]
 
 
 def uv() -> list[str]:
@@ -45,7 +103,10 @@ def uv() -> list[str]:
 
 
 def tests() -> list[str]:
-    return [*(f"tests/test_{name}.py" for name in TESTS), *(f"--deselect={test}" for test in NEEDS_A_MODEL)]
+    return [
+        *(f"tests/test_{name}.py" for name in TESTS),
+        *(f"--deselect={test}" for test in NEEDS_A_MODEL),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The engines' torch code on the real torch of the GPU set, on the CPU; TensorRT-LLM itself is the recorded signatures."""
+"""The engines' torch code on the real torch of the GPU set, on the CPU; TensorRT-LLM itself is
+the recorded signatures.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ import torch
 import whisper_on_fakes
 from engine_checks import ENGLISH, SECOND, errors
 
-from fusion.engines import ASROptions
-from fusion.engines.tensorrt_whisper import TensorRTWhisper
+from whisperfusion.engines import ASROptions
+from whisperfusion.engines.tensorrt.tensorrt_whisper import TensorRTWhisper
 
 
 class Stream:
@@ -35,18 +37,23 @@ def engine(request, monkeypatch, stored, tmp_path) -> Any:
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     with fake_gpu.installed("tensorrt_llm") as gpu:
         whisper_on_fakes.Behaviour(gpu)
-        yield OnTheCPU(model=str(whisper_on_fakes.folder(tmp_path / request.param, stored(request.param, "asr"))))
+        yield OnTheCPU(
+            model=str(
+                whisper_on_fakes.folder(tmp_path / request.param, stored(request.param, "asr"))
+            )
+        )
 
 
 def test_speech_is_heard(engine, recordings, sound):
     for name in ("harvard-sb-birch.flac", "riva-nlp.flac"):
-        utterance = engine.begin(ENGLISH)
+        utterance = engine.create_utterance(ENGLISH)
         for at in range(0, len(sound(name)), SECOND):
-            utterance.hear(sound(name)[at : at + SECOND])
+            utterance.accept_audio(sound(name)[at : at + SECOND])
         assert errors(recordings[name]["text"], utterance.finish().text) == 0
 
 
 def test_the_language_is_told(engine, recordings, sound):
     name = next(file for file, entry in recordings.items() if entry["lang"] == "de")
-    told = engine.begin(ASROptions()).hear(sound(name)).language
-    assert told == ("de" if len(engine.languages) > 1 else "en")  # an English-only model knows no other
+    told = engine.create_utterance(ASROptions()).accept_audio(sound(name)).language
+    # an English-only model knows no other
+    assert told == ("de" if len(engine.languages) > 1 else "en")

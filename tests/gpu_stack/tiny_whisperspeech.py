@@ -1,7 +1,9 @@
-"""Models for WhisperSpeech with random weights, a thousandth of the real size, where its own loaders look for the real ones.
+"""Models for WhisperSpeech with random weights, a thousandth of the real size, where its own
+loaders look for the real ones.
 
-All are made with the package's own classes and saved with its own functions, then laid into a hub cache and a torch
-cache. So the package runs unchanged, offline, from its default names. What it says is noise.
+All are made with the package's own classes and saved with its own functions, then laid into a hub
+cache and a torch cache. So the package runs unchanged, offline, from its default names. What it
+says is noise.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from whisperspeech.s2a_delar_mup_wds_mlang import Tunables as S2ATunables
 from whisperspeech.t2s_up_wds_mlang_enclm import TSARTransformer
 from whisperspeech.t2s_up_wds_mlang_enclm import Tunables as T2STunables
 
-TTOKS, STOKS, CODES = 550, 60, 64  # bytes of text as in the published models; 2.4 s of speech at 25 a second; vocabulary
+# bytes of text as in the published models; 2.4 s of speech at 25 a second; vocabulary
+TTOKS, STOKS, CODES = 550, 60, 64
 VOCOS = """
 feature_extractor:
   class_path: vocos.feature_extractors.EncodecFeatures
@@ -44,20 +47,47 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 
 
 def random(model: Module, spread: float = 0.3) -> Module:
-    """All weights random: the package starts its heads at zero, and the answer would not depend on the question."""
+    """All weights random: the package starts its heads at zero, and the answer would not depend
+    on the question.
+    """
     for weights in model.parameters():
         torch.nn.init.normal_(weights, std=spread)
     return model
 
 
 def t2s() -> Module:
-    return random(TSARTransformer(depth=2, n_head=2, head_width=16, ffn_mult=1, ttoks_len=TTOKS, stoks_len=STOKS, stoks_codes=CODES,
-                                  stoks_width=32, ttoks_width=32, tunables=T2STunables(causal_encoder=False)))
+    return random(
+        TSARTransformer(
+            depth=2,
+            n_head=2,
+            head_width=16,
+            ffn_mult=1,
+            ttoks_len=TTOKS,
+            stoks_len=STOKS,
+            stoks_codes=CODES,
+            stoks_width=32,
+            ttoks_width=32,
+            tunables=T2STunables(causal_encoder=False),
+        )
+    )
 
 
 def s2a() -> Module:
-    return random(SADelARTransformer(depth=2, n_head=2, head_width=16, ffn_mult=1, ctx_n=3 * STOKS, stoks_len=STOKS, stoks_codes=CODES + 1,
-                                     stoks_width=32, spk_width=192, quantizers=4, tunables=S2ATunables()))
+    return random(
+        SADelARTransformer(
+            depth=2,
+            n_head=2,
+            head_width=16,
+            ffn_mult=1,
+            ctx_n=3 * STOKS,
+            stoks_len=STOKS,
+            stoks_codes=CODES + 1,
+            stoks_width=32,
+            spk_width=192,
+            quantizers=4,
+            tunables=S2ATunables(),
+        )
+    )
 
 
 def caches(folder: Path) -> None:
@@ -75,13 +105,21 @@ def caches(folder: Path) -> None:
     vocoder = in_hub(folder, "charactr/vocos-encodec-24khz")
     (vocoder / "config.yaml").write_text(VOCOS)
     weights = random(Vocos.from_hparams(str(vocoder / "config.yaml")), 0.1).state_dict()
-    torch.save({name: value for name, value in weights.items() if not name.startswith("feature_extractor.encodec.")},
-               vocoder / "pytorch_model.bin")
+    torch.save(
+        {
+            name: value
+            for name, value in weights.items()
+            if not name.startswith("feature_extractor.encodec.")
+        },
+        vocoder / "pytorch_model.bin",
+    )
     speakers = in_hub(folder, "speechbrain/spkrec-ecapa-voxceleb")
     (speakers / "hyperparams.yaml").write_text(ECAPA)
     from hyperpyyaml import load_hyperpyyaml
 
-    torch.save(load_hyperpyyaml(ECAPA)["embedding_model"].state_dict(), speakers / "embedding_model.ckpt")
+    torch.save(
+        load_hyperpyyaml(ECAPA)["embedding_model"].state_dict(), speakers / "embedding_model.ckpt"
+    )
 
 
 def in_hub(folder: Path, repo: str) -> Path:

@@ -9,15 +9,14 @@ from chromium import ELSEWHERE, answering, bubble, opened, sounds, state, talkin
 from fake_sockets import READY, serving
 from playwright.async_api import expect
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-
-# --- words --------------------------------------------------------------------------------------------
+# --- words -------------------------------------------------------------------------------------
 
 
 async def test_the_stages_are_shown(page):
-    for name, label in (("asr", "Hears"), ("llm", "Thinks"), ("tts", "Speaks")):
+    for name, label in (("asr", "Hears (ASR)"), ("llm", "Thinks (LLM)"), ("tts", "Speaks (TTS)")):
         item = page.locator(f'[data-stage="{name}"]')
         await expect(item).to_have_attribute("data-stage-state", "ready")
         await expect(item).to_contain_text(label)
@@ -27,7 +26,11 @@ async def test_the_stages_are_shown(page):
 
 async def test_the_microphone_arrives_as_16_khz_frames(page, server):
     call = await talking(page, server)
-    assert call.handshake["events"] is True and call.handshake["audio_format"] == "int16" and call.handshake["history"] == []
+    assert (
+        call.handshake["events"] is True
+        and call.handshake["audio_format"] == "int16"
+        and call.handshake["history"] == []
+    )
     assert len(call.uid) == 32
     await server.until(lambda: len(call.audio) >= 40)
     assert {len(frame) for frame in call.audio} == {1600}
@@ -76,7 +79,11 @@ async def test_the_latency_of_a_turn_is_shown(page, server):
     await call.event("reply", turn=1, index=0, text="Hi.", last=True)
     await call.event("latency", turn=1, words=210, first_token=380, first_sound=615, reused=True)
     line = bubble(page, "assistant").locator(".latency")
-    for name, ms, shown in (("words", "210", "0.21 s"), ("first_token", "380", "0.38 s"), ("first_sound", "615", "0.61 s")):
+    for name, ms, shown in (
+        ("words", "210", "0.21 s"),
+        ("first_token", "380", "0.38 s"),
+        ("first_sound", "615", "0.61 s"),
+    ):
         step = line.locator(f".step.{name}")
         await expect(step).to_have_attribute("data-ms", ms)
         assert shown[:3] in await step.text_content()
@@ -107,7 +114,7 @@ async def test_notices_and_errors_are_told(page, server):
     await expect(page.locator('[data-stage="tts"] .state')).to_have_text("down")
 
 
-# --- sound --------------------------------------------------------------------------------------------
+# --- sound --------------------------------------------------------------------------------------
 
 
 async def test_a_reply_is_played_and_its_position_reported(page, server):
@@ -123,7 +130,13 @@ async def test_a_reply_is_played_and_its_position_reported(page, server):
 async def test_words_settle_as_they_are_spoken(page, server):
     call = await talking(page, server)
     answer = bubble(page, "assistant")
-    await call.event("reply", turn=1, index=0, text="One two three four five six seven eight nine ten eleven twelve.", last=True)
+    await call.event(
+        "reply",
+        turn=1,
+        index=0,
+        text="One two three four five six seven eight nine ten eleven twelve.",
+        last=True,
+    )
     await expect(answer.locator(".word")).to_have_count(12)
     await expect(answer.locator(".word.stable")).to_have_count(0)
     await answering(page, call, 1, 1.5)
@@ -132,7 +145,9 @@ async def test_words_settle_as_they_are_spoken(page, server):
     await call.order("end", turn=1)
     await state(page, "listening")
     await expect(answer.locator(".word")).to_have_count(0)  # all of it was heard: plain text
-    await expect(answer.locator(".text")).to_have_text("One two three four five six seven eight nine ten eleven twelve.")
+    await expect(answer.locator(".text")).to_have_text(
+        "One two three four five six seven eight nine ten eleven twelve."
+    )
 
 
 async def test_hold_silences_resume_goes_on_clear_ends(page, server):
@@ -154,7 +169,8 @@ async def test_hold_silences_resume_goes_on_clear_ends(page, server):
 async def test_the_server_says_whether_speech_silences_the_answer(page, server):
     call = await talking(page, server)
     await answering(page, call, 1, 30.0)
-    await call.event("speech_started", at=3.0)  # in a call with echo the answer goes on while somebody is heard
+    # in a call with echo the answer goes on while a user is audible
+    await call.event("speech_started", at=3.0)
     await sounds(page, "> 0.1")
     await call.event("speech_started", at=5.0)
     await call.order("hold")
@@ -176,11 +192,14 @@ async def test_sound_can_be_turned_off(page, server):
     await sounds(page, "> 0.1")
 
 
-# --- hands --------------------------------------------------------------------------------------------
+# --- hands --------------------------------------------------------------------------------------
 
 
 async def test_a_typed_line_needs_no_microphone(browser, server, address):
-    denied = 'navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); };'
+    denied = (
+        'navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", '
+        '"NotAllowedError"); };'
+    )
     async with opened(browser, address, [denied]) as page:
         await page.click("#talk")
         await expect(page.locator("#notice")).to_contain_text("microphone is blocked")
@@ -204,7 +223,16 @@ async def test_everything_works_by_keyboard(page, server):
     for _ in range(8):
         await page.keyboard.press("Tab")
         reached.append(await page.evaluate("document.activeElement.id"))
-    assert reached == ["inside-toggle", "settings-open", "scroller", "hold-to-talk", "talk", "sound", "line", "send"]
+    assert reached == [
+        "inside-toggle",
+        "settings-open",
+        "scroller",
+        "hold-to-talk",
+        "talk",
+        "sound",
+        "line",
+        "send",
+    ]
     await page.focus("#talk")
     await page.keyboard.press("Enter")
     await state(page, "listening")
@@ -237,23 +265,37 @@ async def test_hold_to_talk_sends_only_while_space_is_down(page, server):
     assert call.told("update")[-1]["turn_detection"] == "auto"
 
 
-@pytest.mark.parametrize("width", [320, 360, 768])
-async def test_narrow_screens_scroll_only_down_and_everything_can_be_touched(browser, server, address, width):
-    async with opened(browser, address, viewport={"width": width, "height": 640}, has_touch=True, is_mobile=True) as page:
+async def test_narrow_screens_scroll_only_down_and_everything_can_be_touched(
+    browser, server, address
+):
+    async with opened(
+        browser, address, viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True
+    ) as page:
         call = await talking(page, server)
-        await call.event("turn", turn=1, text="A" * 200 + " is a long word, https://example.org/" + "x" * 100)
+        await call.event(
+            "turn", turn=1, text="A" * 200 + " is a long word, https://example.org/" + "x" * 100
+        )
         await call.event("reply", turn=1, index=0, text="Indeed. " * 60, last=True)
-        await call.event("latency", turn=1, words=210, first_token=380, first_sound=615, reused=True)
+        await call.event(
+            "latency", turn=1, words=210, first_token=380, first_sound=615, reused=True
+        )
         await answering(page, call, 1, 30.0)
         await expect(page.locator("#quiet")).to_be_visible()
-        assert await page.evaluate("document.documentElement.scrollWidth") == width
-        assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
-        for control in await page.locator("button:visible, label.switch:visible, #line").all():
-            box = await control.bounding_box()
-            assert box["width"] >= 44 and box["height"] >= 44 and box["x"] >= 0 and box["x"] + box["width"] <= width
+        for width in (320, 360, 768):
+            await page.set_viewport_size({"width": width, "height": 640})
+            assert await page.evaluate("document.documentElement.scrollWidth") == width
+            assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+            for control in await page.locator("button:visible, label.switch:visible, #line").all():
+                box = await control.bounding_box()
+                assert (
+                    box["width"] >= 44
+                    and box["height"] >= 44
+                    and box["x"] >= 0
+                    and box["x"] + box["width"] <= width
+                ), width
 
 
-# --- trouble ------------------------------------------------------------------------------------------
+# --- trouble ------------------------------------------------------------------------------------
 
 
 async def test_a_lost_connection_is_made_again_with_the_conversation(page, server):
@@ -268,12 +310,17 @@ async def test_a_lost_connection_is_made_again_with_the_conversation(page, serve
     await type_line(page, "Are you there?")
     await server.start()
     again = await server.call(len(server.calls))
-    assert again.uid != call.uid and [line["text"] for line in again.handshake["history"]] == ["Hello", "Hi there."]
+    assert again.uid != call.uid and [line["text"] for line in again.handshake["history"]] == [
+        "Hello",
+        "Hi there.",
+    ]
     await server.until(lambda: again.told("say") and again.audio)
     await expect(page.locator("#notice")).to_be_empty()
     await again.event("turn", turn=1, text="Are you there?")
     await again.event("reply", turn=1, index=0, text="Here I am.", last=True)
-    await expect(bubble(page, "assistant").locator(".text")).to_have_text(["Hi there.", "Here I am."])
+    await expect(bubble(page, "assistant").locator(".text")).to_have_text(
+        ["Hi there.", "Here I am."]
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,7 +339,9 @@ async def test_a_refusal_is_told_and_not_repeated(page, server, greeting, told):
     assert len({call.uid for call in server.calls}) == 1
 
 
-async def test_without_https_the_page_explains_and_still_answers_in_writing(browser, server, address):
+async def test_without_https_the_page_explains_and_still_answers_in_writing(
+    browser, server, address
+):
     async with opened(browser, address.replace("127.0.0.1", ELSEWHERE)) as page:
         await page.click("#talk")
         await expect(page.locator("#notice")).to_contain_text("https")
@@ -319,7 +368,7 @@ async def test_the_secret_is_asked_for_and_sent(browser, server):
         await page.wait_for_selector("body[data-loaded]")
         await type_line(page, "Hello")
         call = await server.call()
-        assert "token=sesame" in call.mouth.request.path and "token=sesame" in call.ears.request.path
+        assert "token=sesame" in call.tts.request.path and "token=sesame" in call.asr.request.path
         await page.goto(f"{address}/?token=sesame")
         await page.wait_for_selector("body[data-loaded]")
         assert "sesame" not in page.url

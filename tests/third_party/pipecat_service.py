@@ -1,6 +1,8 @@
-"""pipecat's Realtime service, the strictest parser of all, against a running server: python pipecat_service.py URL question.wav
+"""pipecat's Realtime service, the strictest parser of all, against a running server: python
+pipecat_service.py URL question.wav
 
-It ends its connection on every event that it does not know. Prints one JSON object: what was said, and how much sound came.
+It ends its connection on every event that it does not know. Prints one JSON object: what was said,
+and how much sound came.
 """
 
 from __future__ import annotations
@@ -10,7 +12,15 @@ import json
 import sys
 import wave
 
-from pipecat.frames.frames import EndFrame, ErrorFrame, Frame, InputAudioRawFrame, TranscriptionFrame, TTSAudioRawFrame, TTSTextFrame
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    InputAudioRawFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    TTSTextFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.runner import PipelineRunner
 from pipecat.pipeline.task import PipelineParams, PipelineTask
@@ -52,7 +62,11 @@ async def main(url: str, path: str) -> None:
         with wave.open(path) as file:
             sound = file.readframes(file.getnframes()) + bytes(48_000 * 2)
         for start in range(0, len(sound), 960):
-            await task.queue_frame(InputAudioRawFrame(audio=sound[start : start + 960], sample_rate=24_000, num_channels=1))
+            await task.queue_frame(
+                InputAudioRawFrame(
+                    audio=sound[start : start + 960], sample_rate=24_000, num_channels=1
+                )
+            )
             await asyncio.sleep(0.02)
         for _ in range(300):
             await asyncio.sleep(0.1)
@@ -62,7 +76,11 @@ async def main(url: str, path: str) -> None:
         await task.queue_frame(EndFrame())
 
     await asyncio.gather(PipelineRunner(handle_sigint=False).run(task), speak())
-    print(json.dumps({"sound": notes.sound, "said": notes.said, "errors": notes.errors, "heard": notes.heard}))
+    print(
+        json.dumps(
+            {"sound": notes.sound, "said": notes.said, "errors": notes.errors, "heard": notes.heard}
+        )
+    )
 
 
 if __name__ == "__main__":

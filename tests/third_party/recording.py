@@ -1,4 +1,4 @@
-"""Run whisper-live-client 0.6, whose handshake is older: PORT PCM_FILE SRT_FILE -> one JSON object."""
+"""Run whisper-live-client 0.6, with an older handshake: PORT PCM_FILE SRT_FILE -> a JSON object."""
 
 import array
 import json
@@ -21,4 +21,13 @@ for start in range(0, len(pcm), 4096):
 client.send_packet_to_server(Client.END_OF_AUDIO.encode())
 ended = closed.wait(30)
 client.write_srt_file(subtitles)
-print(json.dumps({"backend": client.server_backend, "closed": ended, "error": client.server_error, "transcript": client.transcript}))
+print(
+    json.dumps(
+        {
+            "backend": client.server_backend,
+            "closed": ended,
+            "error": client.server_error,
+            "transcript": client.transcript,
+        }
+    )
+)

@@ -1,1 +1,0 @@
-"""Pure: values in, values out, the clock passed in. Nothing here does I/O."""

@@ -1,0 +1,193 @@
+"""The speakers of a call: turn by turn, in the frames of each dialect, and when they come late."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
+
+from whisperfusion.call import turn_speakers
+from whisperfusion.call.turn_speakers import TurnSpeakers
+from whisperfusion.engines import load
+from whisperfusion.engines.scripted import tone_speech
+from whisperfusion.speakers.call_speakers import CallSpeakers, embed_turn
+from whisperfusion.wire.asr_handshake import parse_handshake
+from whisperfusion.wire.speakers import embedding_text
+
+RATE = 16_000
+TEXT = "alpha beta gamma delta epsilon"  # 1.2 s
+LOUD, SOFT = 0.5, 0.2  # levels that the scripted encoder takes for two speakers
+
+
+def axis(number: int) -> np.ndarray:
+    return np.eye(16, dtype=np.float32)[number]
+
+
+# --- nearest speaker, or a new one --------------------------------------------------------------
+
+
+def test_turns_get_the_nearest_speaker_or_a_new_one():
+    speakers = CallSpeakers(0.6)
+    assert speakers.speaker_of(axis(1), 2.0) == "A"
+    assert speakers.speaker_of(axis(2), 2.0) == "B"
+    near = (axis(1) * 0.9 + axis(2) * 0.436).astype(np.float32)
+    assert speakers.speaker_of(near, 2.0) == "A"
+    assert speakers.speaker_of(axis(3), 0.5) == "A"  # too short to make one
+    assert speakers.speaker_of(axis(3), 1.0) == "C"
+    full = CallSpeakers(0.6, most=1)
+    assert [full.speaker_of(axis(number), 2.0) for number in (1, 2)] == ["A", "A"]
+    assert CallSpeakers(0.6).speaker_of(axis(3), 0.2) == "A"  # somebody it must be
+
+
+def test_known_speakers_keep_their_names():
+    speakers = CallSpeakers(0.6, {"Ann": axis(1), "A": axis(4)})
+    found = [speakers.speaker_of(axis(number), 2.0) for number in (1, 2, 4, 2)]
+    assert found == ["Ann", "B", "A", "B"]
+
+
+def test_a_turn_without_speech_has_no_speaker():
+    encoder, vad = load("speaker", "scripted"), load("vad", "scripted")
+    assert embed_turn(np.zeros(RATE, np.float32), encoder, vad.create_stream()) is None
+    vector, seconds = embed_turn(tone_speech(TEXT, level=LOUD), encoder, vad.create_stream()) or ()
+    assert vector[5] == pytest.approx(1.0) and seconds > 0.5
+
+
+# --- what waits for whom ------------------------------------------------------------------------
+
+
+class Service:
+    """An encoder whose answers come when the test says so."""
+
+    def __init__(self) -> None:
+        self.encoder, self.create_detector = load("speaker", "scripted"), lambda: None
+        self.jobs: list[Any] = []
+        self.calls = self
+
+    def put(self, ticket: Any, job: Any, **how: Any) -> None:
+        self.jobs.append(job)
+
+    def forget(self, call: str) -> None:
+        self.jobs.clear()
+
+
+def listening() -> tuple[Service, TurnSpeakers, list[str]]:
+    service = Service()
+    hello = parse_handshake('{"uid": "u", "events": true, "enable_diarization": true}')
+    return service, TurnSpeakers("c", service, hello, {}, lambda run, *given: run(*given)), []
+
+
+async def until_quiet() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_a_transcript_waits_for_its_speaker():
+    service, turns, told = listening()
+    turns.listen(np.zeros(1, np.float32))
+    turns.take(told.append)
+    assert told == []
+    service.jobs[0].done((axis(1), 2.0))
+    await asyncio.wait_for(turns.settled(), 5)
+    assert told == ["A"]
+    turns.listen(np.zeros(1, np.float32))
+    service.jobs[1].done((axis(2), 2.0))
+    await until_quiet()
+    turns.take(told.append)  # known before
+    assert told == ["A", "B"]
+
+
+async def test_no_transcript_waits_long(monkeypatch):
+    monkeypatch.setattr(turn_speakers, "LATE_S", 0.01)
+    service, turns, told = listening()
+    turns.listen(np.zeros(1, np.float32))
+    turns.take(told.append)
+    await asyncio.wait_for(turns.settled(), 5)
+    assert told == [""]
+    service.jobs[0].done((axis(1), 2.0))  # too late, and no word on the next turn
+    await until_quiet()
+    turns.take(told.append)
+    assert told == ["", ""]
+
+
+async def test_only_the_newest_answer_of_a_turn_counts():
+    service, turns, told = listening()
+    turns.listen(np.zeros(1, np.float32))
+    turns.listen(np.zeros(2, np.float32))
+    turns.take(told.append)
+    service.jobs[0].done((axis(1), 2.0))
+    await until_quiet()
+    assert told == []
+    service.jobs[1].done(RuntimeError("lost"))  # then that of the first half will do
+    await asyncio.wait_for(turns.settled(), 5)
+    assert told == ["A"]
+    turns.listen(np.zeros(1, np.float32))
+    turns.take(told.append)
+    turns.listen(np.zeros(1, np.float32))  # the next turn has begun, and waits for its own
+    turns.take(told.append)
+    service.jobs[3].done((axis(1), 2.0))
+    service.jobs[2].done((axis(2), 2.0))
+    await asyncio.wait_for(turns.settled(), 5)
+    assert told == ["A", "A", "B"]
+    turns.hang_up()
+
+
+# --- the frames ---------------------------------------------------------------------------------
+
+
+def speech(*levels: float) -> bytes:
+    silence = np.zeros(2 * RATE, np.float32)
+    parts = [part for level in levels for part in (tone_speech(TEXT, level=level), silence)]
+    return np.concatenate(parts).astype("<f4").tobytes()
+
+
+async def heard(server: Any, handshake: dict[str, Any], pcm: bytes) -> list[dict[str, Any]]:
+    async with connect(server.asr_url) as socket:
+        await socket.send(json.dumps({"uid": "u", "language": "en", **handshake}))
+        await socket.send(pcm)
+        await socket.send("END_OF_AUDIO")
+        found = []
+        with suppress(ConnectionClosedError):  # after a refusal
+            async for frame in socket:
+                found.append(json.loads(frame))
+        return found
+
+
+async def test_captions_have_their_speaker(scripted_server):
+    asked = {"events": True, "reply": False, "enable_diarization": True}
+    sample = [{"name": "Ann", "embedding": embedding_text(axis(2).tolist())}]
+    frames = await heard(
+        scripted_server, {**asked, "known_speakers": sample}, speech(LOUD, SOFT, LOUD)
+    )
+    finals = [one for one in frames if one.get("final") and one["text"]]
+    assert [one["speaker"] for one in finals] == ["A", "Ann", "A"]
+    assert all("speaker" not in one for one in frames if one.get("final") is False)
+    frames = await heard(scripted_server, {**asked, "enable_diarization": False}, speech(LOUD))
+    assert all("speaker" not in one for one in frames)
+
+
+async def test_whisper_live_segments_have_their_speaker(scripted_server):
+    """With a known speaker in the form of its own client."""
+    soundfile.write(file := io.BytesIO(), tone_speech(TEXT, level=LOUD), RATE, format="WAV")
+    sample = {"name": "Ann", "audio_base64": base64.b64encode(file.getvalue()).decode()}
+    asked = {"model": "small", "use_vad": True, "max_speakers": 10, "known_speakers": [sample]}
+    frames = await heard(scripted_server, asked, speech(SOFT, LOUD))
+    last = [one for one in frames if "segments" in one][-1]["segments"]
+    assert [one.get("speaker") for one in last] == ["SPEAKER_00", "Ann"], frames
+    asked |= {"known_speakers": [], "enable_diarization": False}  # what it sends without
+    frames = await heard(scripted_server, asked, speech(SOFT))
+    assert all("speaker" not in one for one in frames[-1]["segments"])
+
+
+async def test_embeddings_of_another_encoder_are_refused(scripted_server):
+    known = [{"name": "Ann", "embedding": "AACAPw=="}]
+    frames = await heard(scripted_server, {"events": True, "known_speakers": known}, speech(LOUD))
+    assert frames[-1]["status"] == "ERROR" and "has 1 values" in frames[-1]["message"]

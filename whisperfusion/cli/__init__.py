@@ -1,0 +1,1 @@
+"""The commands beside the server: talk, replay, doctor."""

@@ -1,0 +1,1 @@
+"""Engines in an interpreter of their own, behind a pipe."""

@@ -1,0 +1,1 @@
+"""Kokoro 82M: one small model with voices of eight languages."""

@@ -1,0 +1,1 @@
+"""TensorRT-LLM: language models and Whisper on NVIDIA cards."""

@@ -1,0 +1,1 @@
+"""Whisper by faster-whisper: short context for calls, whole windows for files."""

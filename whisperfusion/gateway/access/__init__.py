@@ -1,0 +1,1 @@
+"""Access control: keys, rate limits, origins, pairing, HTTPS."""

@@ -1,0 +1,1 @@
+"""HTTPS certificates: a private authority and the server certificate that it signs."""

@@ -1,0 +1,246 @@
+"""One connection of /ws."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from anyio import fail_after
+from fastapi import WebSocket, WebSocketDisconnect
+
+from whisperfusion.audio import SPEECH_RATE
+from whisperfusion.client import Call
+from whisperfusion.gateway import media
+from whisperfusion.gateway.assistant.query import Query, message_type
+from whisperfusion.gateway.assistant.reply import NO_SPEECH, TURN, SpokenReply, send_turn
+from whisperfusion.gateway.assistant.turn_audio import TurnAudio
+from whisperfusion.gateway.decoding.pool import DecoderPool
+from whisperfusion.gateway.upstream import Upstream
+from whisperfusion.settings import Settings
+from whisperfusion.wire.dialogue_fields import HISTORY_LINES, LINE_LENGTH
+from whisperfusion.wire.openai_rest import ApiError
+
+# of a connection; without a frame, after which its call is closed
+LASTS_S, IDLE_S = 3600.0, 120.0
+SEND_S = 30.0  # a client that reads nothing for so long is cut off
+BYTES_A_SECOND = 2 * SPEECH_RATE
+INFO = {"sample_rate": SPEECH_RATE, "channels": 1, "sample_width": 2}
+
+
+class Assistant:
+    """One connection of /ws: a call that lives as long as it, one turn after the other."""
+
+    def __init__(
+        self,
+        client: WebSocket,
+        upstream: Upstream,
+        decoders: DecoderPool,
+        query: Query,
+        settings: Settings,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._client, self._upstream, self._decoders, self._query, self._idle_s = (
+            client,
+            upstream,
+            decoders,
+            query,
+            idle_s,
+        )
+        self._largest = int(settings.upload_mb * 1e6)
+        self._address = client.client.host if client.client else ""
+        self._expires_at = time.monotonic() + min(LASTS_S, settings.max_call_s)
+        self._call: Call | None = None
+        self._audio = TurnAudio(query, self._largest)  # of the turn that is being sent
+        self._replying: asyncio.Task[None] | None = None
+        self._turn = 0  # the last of the present call that had a reply
+        # of this connection, for the next call
+        self._history: deque[dict[str, str]] = deque(maxlen=HISTORY_LINES)
+
+    async def serve(self, message: Any) -> None:
+        receiving: asyncio.Future[Any] | None = None
+        try:
+            while message is None or message["type"] != "websocket.disconnect":
+                await (self._release() if message is None else self._receive(message))
+                left = self._expires_at - time.monotonic()
+                if left <= 0:
+                    await self._send(
+                        {
+                            "type": "error",
+                            "code": "session_expired",
+                            "message": "the connection has lasted its longest time",
+                        }
+                    )
+                    return
+                receiving = receiving or asyncio.ensure_future(self._client.receive())
+                await asyncio.wait({receiving}, timeout=min(left, self._idle_s))
+                message = None
+                if receiving.done():
+                    message, receiving = receiving.result(), None
+        except (WebSocketDisconnect, RuntimeError):
+            return
+        finally:
+            if receiving is not None:
+                receiving.cancel()
+            try:
+                await self._stop_reply(notify=False)
+            finally:
+                await self._hang_up()
+
+    async def _release(self) -> None:
+        """No frame for long: the call is closed, which frees its place.
+
+        The next one is opened with the history.
+        """
+        if self._replying is not None and not self._replying.done():
+            return
+        if self._audio.started:
+            problem = (
+                f"no end of the turn came for {self._idle_s:.0f} s; send end_stream after its sound"
+            )
+            await self._fail(ApiError(408, problem, code="timeout"))
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        call, self._call, self._turn = self._call, None, 0
+        if call is not None:
+            await call.close()
+
+    async def _send(self, message: dict[str, Any] | bytes) -> None:
+        """Raises WebSocketDisconnect when the client reads nothing."""
+        try:
+            with fail_after(SEND_S):
+                await (
+                    self._client.send_bytes(message)
+                    if isinstance(message, bytes)
+                    else self._client.send_json(message)
+                )
+        except TimeoutError:
+            raise WebSocketDisconnect(1008, f"nothing was read for {SEND_S:.0f} s") from None
+
+    async def _receive(self, message: Any) -> None:
+        try:
+            if message.get("bytes") is not None:
+                await self._stop_reply(notify=True)
+                await self._accept_audio(message["bytes"])
+                return
+            kind = message_type(message.get("text") or "")
+            if kind == "ping":
+                await self._send({"type": "pong"})
+            elif kind == "end_stream":
+                await self._stop_reply(notify=True)
+                await self._end_turn()
+        except ApiError as problem:
+            await self._fail(problem)
+
+    async def _accept_audio(self, data: bytes) -> None:
+        if not data:
+            return
+        samples = self._audio.accept(data)
+        if samples is not None:
+            await (await self._open()).send_audio(samples)
+
+    async def _end_turn(self) -> None:
+        audio, self._audio = self._audio, TurnAudio(self._query, self._largest)
+        call = await self._open()
+        if not audio.started:
+            raise ApiError(400, NO_SPEECH, code="no_speech")
+        pieces, rest = audio.pieces(self._decoders, self._address), audio.rest()
+        if rest is not None:
+            await call.send_audio(rest)
+            await call.send("commit")
+        self._replying = asyncio.create_task(self._reply(call, pieces))
+
+    async def _open(self) -> Call:
+        if self._call is None:
+            options = {**TURN, "history": list(self._history)}
+            self._call = await self._upstream.open_call(options, address=self._address)
+        return self._call
+
+    async def _reply(self, call: Call, pieces: AsyncGenerator[bytes, None] | None) -> None:
+        """Sends the reply to a turn.
+
+        `pieces`: a file that still has to be sent; meanwhile the client may close the connection or
+        send the next turn.
+        """
+        reply = SpokenReply(self._turn)
+        try:
+            if pieces is not None:
+                await send_turn(call, pieces)
+            await self._send_reply(call, reply)
+        except ApiError as problem:
+            await self._fail(problem)
+        except (WebSocketDisconnect, RuntimeError):
+            self._expires_at = 0.0  # the client is gone, or reads nothing
+        finally:
+            if self._call is call:
+                self._turn = reply.turn
+            self._remember(reply)
+
+    async def _send_reply(self, call: Call, reply: SpokenReply) -> None:
+        sent, played_bytes = 0, 0
+        async for part in reply.audio(call):
+            played_bytes += len(part)
+            if not sent:
+                await self._send(self._metadata(reply))
+                if self._query.output == "wav":
+                    part = media.wav_header(SPEECH_RATE) + part
+            sent += len(part)
+            await self._send(part)
+        # The client has all of it. For the call the reply counts as played, however long it lasts:
+        # otherwise the next turn would overlap it.
+        seconds = played_bytes / BYTES_A_SECOND
+        await call.send("heard", turn=reply.turn, seconds=seconds)
+        await call.send("interrupt")
+        await self._send(
+            {
+                "type": "audio_complete",
+                "transcript": reply.transcript,
+                "reply": reply.text,
+                "size": sent,
+                "duration": round(seconds, 3),
+            }
+        )
+
+    def _metadata(self, reply: SpokenReply) -> dict[str, Any]:
+        kind = "wav" if self._query.output == "wav" else "pcm"
+        return {
+            "type": "metadata",
+            "transcript": reply.transcript,
+            "reply": reply.text,
+            "audio_info": {"format": kind, **INFO},
+        }
+
+    def _remember(self, reply: SpokenReply) -> None:
+        for role, text in (("user", reply.transcript), ("assistant", reply.text)):
+            if text:
+                self._history.append({"role": role, "text": text[:LINE_LENGTH]})
+
+    async def _stop_reply(self, *, notify: bool) -> None:
+        """Audio arrived during a reply."""
+        task, self._replying = self._replying, None
+        if task is None or task.done():
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if notify and self._call is not None:
+            await self._call.send("interrupt")
+            await self._call.send("clear")
+            await self._send({"type": "audio_complete", "interrupted": True})
+
+    async def _fail(self, problem: ApiError) -> None:
+        self._audio = TurnAudio(self._query, self._largest)
+        if problem.status == 503:
+            await self._hang_up()
+        try:
+            await self._send(
+                {
+                    "type": "error",
+                    "code": problem.code or "invalid_value",
+                    "message": problem.message,
+                }
+            )
+        except (WebSocketDisconnect, RuntimeError):
+            self._expires_at = 0.0  # the client is gone, or reads nothing

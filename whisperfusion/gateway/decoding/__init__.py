@@ -1,0 +1,1 @@
+"""Decoding of uploads in child processes, with limits of time and memory."""

@@ -1,0 +1,1 @@
+"""For operators: health, metrics, events and the dashboard."""

@@ -1,0 +1,1 @@
+"""How synthesized audio leaves, pure: pacing, pausing, accounting for what was played."""

@@ -1,0 +1,1 @@
+"""Shared by all processes: life cycle, queues, sockets, limits, logging."""

@@ -1,0 +1,1 @@
+"""The speaking process: its calls, the clients that listen, and the engine."""

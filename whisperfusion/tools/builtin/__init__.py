@@ -1,0 +1,1 @@
+"""Tools that come with the server: date and time, timers, calculator, end of the call."""

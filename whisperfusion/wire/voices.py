@@ -1,0 +1,42 @@
+"""Names by which clients ask for a voice: ours in any case and with Kokoro's prefix, and those
+of OpenAI, which mean the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from whisperfusion.errors import WhisperFusionError
+
+OPENAI = frozenset(
+    "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
+)
+
+
+class UnknownVoice(WhisperFusionError):
+    """No voice has this name."""
+
+
+def voice_named(asked: str | None, voices: Iterable[str]) -> str | None:
+    """The one of `voices` that is meant; None = the default (nothing, or a name of OpenAI's).
+
+    Raises UnknownVoice.
+    """
+    if not asked:
+        return None
+    known = list(voices)
+    if asked in known:
+        return asked
+    for name in (asked.casefold(), _bare(asked)):
+        for voice in known:
+            if name in (voice.casefold(), _bare(voice)):
+                return voice
+    if asked.casefold() in OPENAI:
+        return None
+    raise UnknownVoice(f"voice {asked!r} is not known; allowed: {', '.join(known)}")
+
+
+def _bare(name: str) -> str:
+    """Kokoro's "af_heart" (American, female) is "heart"."""
+    language, mark, rest = name.casefold().partition("_")
+    return rest if mark and len(language) == 2 and language[1] in "fm" else name.casefold()
