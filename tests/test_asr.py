@@ -36,6 +36,7 @@ from whisperfusion.turns.barge_in import probably_noise
 class Ear:
     engine: Any
     clips: list[tuple[str, np.ndarray]]  # what is said, and its sound
+    step_s: float = 1.0  # longer where a pass takes long
 
 
 @pytest.fixture
@@ -99,10 +100,11 @@ def ear(request, recordings, sound) -> Ear:
     return Ear(
         request.getfixturevalue(request.param),
         [(recordings[name]["text"], sound(name)) for name in names],
+        1.0 if request.param in ("whisper", "whisper_english") else 2.0,
     )
 
 
-def in_steps(utterance: Any, pcm: np.ndarray, step_s: float = 1.0) -> Iterator[Hypothesis]:
+def in_steps(utterance: Any, pcm: np.ndarray, step_s: float) -> Iterator[Hypothesis]:
     for at in range(0, len(pcm), int(step_s * SECOND)):
         yield utterance.accept_audio(pcm[at : at + int(step_s * SECOND)])
 
@@ -110,7 +112,7 @@ def in_steps(utterance: Any, pcm: np.ndarray, step_s: float = 1.0) -> Iterator[H
 def test_hypotheses_grow_to_what_was_said(ear):
     for expected, pcm in ear.clips:
         utterance = ear.engine.create_utterance(ENGLISH)
-        partial = list(in_steps(utterance, pcm))
+        partial = list(in_steps(utterance, pcm, ear.step_s))
         last = utterance.finish()
         assert errors(expected, last.text) == 0
         assert last.language == "en"
@@ -121,10 +123,10 @@ def test_hypotheses_grow_to_what_was_said(ear):
 
 def test_utterances_do_not_mix(ear):
     utterances = [
-        (expected, ear.engine.create_utterance(ENGLISH), list(np.array_split(pcm, 4)))
+        (expected, ear.engine.create_utterance(ENGLISH), list(np.array_split(pcm, 2)))
         for expected, pcm in ear.clips
     ]
-    for step in range(4):
+    for step in range(2):
         for _, utterance, parts in utterances:
             utterance.accept_audio(parts[step])
     assert all(
@@ -192,7 +194,7 @@ def test_short_context_hears_people(whisper, recordings, sound):
         for name, clip in recordings.items()
         if clip["lang"] == "en" and not name.startswith("libri-") and clip["duration_s"] < 20
     ]
-    for name in short[::2]:
+    for name in short[::4]:
         found = whisper.create_utterance(ENGLISH).accept_audio(sound(name)).text
         wrong += errors(recordings[name]["text"], found)
         total += len(words(recordings[name]["text"]))
@@ -202,7 +204,7 @@ def test_short_context_hears_people(whisper, recordings, sound):
 def test_long_utterance_loses_and_doubles_nothing(whisper, recordings, sound):
     name = "moonshine-two-cities.flac"  # 44 s: the buffer is cut twice
     utterance = whisper.create_utterance(ENGLISH)
-    hypotheses = list(in_steps(utterance, sound(name), 11.0))
+    hypotheses = list(in_steps(utterance, sound(name), 15.0))
     last = utterance.finish()
     assert (
         errors(recordings[name]["text"], last.text) / len(words(recordings[name]["text"])) <= 0.06

@@ -208,16 +208,11 @@ def test_setup_puts_right_what_was_changed_since(set_up: Host) -> None:
     assert set_up.run("setup-whisperfusion.sh")[0] == 0 and not installs(set_up)
 
 
-STEPS = {
+STEPS = {  # some of them, for each costs some seconds
     "--version": "0 system tools",
-    "venv --python": "1 environment",
-    "wheel": "1 environment",
     "torchaudio": "2 torch",
-    "\nav>": "3 av",
-    "tensorrt-cu12==": "4 TensorRT",
     "\ntensorrt-llm": "5 TensorRT-LLM",
     "whisperspeech": "6 requirements",
-    "faster-whisper>": "7 faster-whisper",
     "pip check": "9 the whole set",
 }
 
@@ -244,16 +239,13 @@ def test_setup_stops_at_the_step_that_fails(bare: Host, broken: str) -> None:
             "2 torch",
             "torch 2.4.0 is installed, needed is >=2.2,<2.4",
         ),
-        ("torchaudio=2.11.0", "2 torch", "have to be the same version"),
         ("av=10.0.0", "3 av", "av 10.0.0 is installed, needed is >=12"),
-        ("tensorrt-cu12=11.4.0", "4 TensorRT", "tensorrt-cu12 11.4.0 is installed"),
         ("tensorrt-llm=0.11.0", "5 TensorRT-LLM", "needed is >=0.10.0,<0.10.1"),
         (
             "huggingface-hub=1.2.0",
             "8 hub tools",
             "huggingface-hub 1.2.0 is installed, needed is >=0.34,<1",
         ),
-        ("tokenizers=0.22.0", "8 hub tools", "tokenizers 0.22.0"),
         (
             "cuda-python=13.0",
             "9 the whole set",

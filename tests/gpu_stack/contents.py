@@ -4,9 +4,9 @@ twice.
     contents.py uv         the line that installs uv
     contents.py packages   requirement lines for uv: the GPU set without NVIDIA's wheels and mpi4py,
                            and the test tools
-    contents.py tests      the project's test files that need no model, which run with the versions
-                           of the image; not those that mostly wait for speech on sockets that
-                           `processes` and `conformance` open too
+    contents.py tests      the project's test files that run with the versions of the image: those of
+                           the GPU engines, of all processes with their sockets (`conformance`), and
+                           of what reads settings and messages
 """
 
 from __future__ import annotations
@@ -40,30 +40,16 @@ TOOLS = (
 )
 TESTS = (
     "conformance",
-    "conversation",
-    "doctor",
-    "endpointing",
     "engine_pipe",
-    "fix_history",
     "gateway",
     "imports",
-    "isolated_life",
     "llm_service",
-    "mailbox",
-    "models",
-    "playout",
-    "processes",
-    "prompts",
-    "reply_player",
     "requirements_gpu",
     "settings",
-    "speech",
     "tensorrt_llm",
-    "text",
     "whisperspeech",
     "wire",
     "worker",
-    "world",
 )
 NEEDS_A_MODEL = (
     "tests/test_llm_service.py::test_an_unreachable_server_at_the_start_is_told_on_every_screen",
