@@ -11,7 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -297,14 +297,16 @@ async def all_of(pool: DecoderPool, path: Path) -> int:
             return sum([len(part) async for part in parts]) // 2
 
 
+CHILD = "whisperfusion.gateway.decoding.child"
+
+
 def children() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [
-        one
-        for one in found
-        if one.status() != psutil.STATUS_ZOMBIE
-        and "whisperfusion.gateway.decoding.child" in one.cmdline()
-    ]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # gone since they were listed
+            if one.status() != psutil.STATUS_ZOMBIE and CHILD in one.cmdline():
+                found.append(one)
+    return found
 
 
 async def broken_by(pool: DecoderPool, path: Path, number: int) -> str:

@@ -60,7 +60,8 @@ class TurnSpans:
         self._conversation, self._tracer = conversation, tracer
         self._parent, self._client, self._opened_at = trace.parent, client, now
         # again at each event: the clock of the loop stands still while the process is suspended
-        self._zero = self._opened_zero = tracing.zero_of(now)
+        self._zero = tracing.zero_of(now)
+        self._began = self._zero + int(now * 1e9)  # in nanoseconds of Unix time
         self._steps: deque[Step] = deque(maxlen=MOST_STEPS)  # of no turn yet
         self._turns: dict[int, Turn] = {}
         self._begun: dict[str, float] = {}  # step -> when the newest of it was asked for
@@ -93,7 +94,7 @@ class TurnSpans:
         call: dict[str, Value] = {"whisperfusion.call": self._conversation.call}
         root = f"{self._parent[:36]}{self._client[36:52] or ROOT}{self._parent[-3:]}"
         id, now = self._parent[36:52], self._now
-        began = self._opened_at + (self._opened_zero - self._zero) / 1e9
+        began = (self._began - self._zero) / 1e9
         self._tracer.add(Span("call", root, began, now, call, id, kind="server"), self._zero)
 
     def _watch(self, event: events.Event, commands: list[turns.Command], now: float) -> None:
@@ -186,6 +187,8 @@ class TurnSpans:
             found = (("first_sound", sounded_at),)
             attributes |= _latencies(turn.latency)
         began = min([turn.opened_at, *(step.began for step in turn.steps)])
+        # the two clocks are read one after the other: the first turn may seem older than the call
+        self._began = min(self._began, self._zero + int(began * 1e9))
         parent = tracing.turn_of(self._parent, number)
         id = parent[36:52]
         span = Span("turn", self._parent, began, now, attributes, id, found, turn.error)
