@@ -671,6 +671,37 @@ def test_only_what_the_engines_need(flags, ids):
 
 
 @pytest.mark.parametrize(
+    ("engine", "voice", "first", "further"),
+    [
+        ("hibari", "en:heart, es:kokoro/ef_dora, fr:kokoro/ff_siwis", [], ["kokoro-v1.0"]),
+        ("hibari", "en:emma, de:hibari/kore", ["hibari-emma"], ["hibari-kore"]),
+        ("piper", "piper-joe, de:de_DE-eva_k-x_low", ["piper-joe"], ["piper-de_DE-eva_k-x_low"]),
+        ("kokoro", "en:af_heart, es:ef_dora", ["kokoro-v1.0"], []),
+        ("scripted", "en:heart, es:openai/nova", [], []),
+        ("hibari", "heart", [], []),
+    ],
+)
+def test_models_of_every_voice_of_the_list_are_fetched(engine, voice, first, further, tmp_path):
+    flags = {**SCRIPTED, "tts_engine": engine, "tts_voice": voice}
+    settings = build({**flags, "model_cache_dir": str(tmp_path)}, {}, {})
+    wanted = [one.id for one in models.needed(settings) if one.kind == "tts"]
+    assert (wanted, [one.id for one in models.further_voices(settings)]) == (first, further)
+
+
+def test_the_command_fetches_further_voices(tmp_path, monkeypatch, capsys):
+    fetched = []
+    monkeypatch.setattr(
+        models_command, "fetch", lambda model, *more: fetched.append(model.id) or tmp_path
+    )
+    flags = {**SCRIPTED, "tts_voice": "en:tone, es:kokoro/ef_dora", "turn_engine": "none"}
+    settings = build({**flags, "model_cache_dir": str(tmp_path)}, {}, {})
+    assert models_command.command("fetch", [], settings) == 0
+    assert fetched == ["lid-176", "kokoro-v1.0"]
+    assert models_command.command("list", [], settings) == 0
+    assert re.search(r"kokoro-v1.0 +tts +[\d,]+ +needed, missing", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
     ("flags", "id"),
     [
         ({}, "whisper-tiny.en"),

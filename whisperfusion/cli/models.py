@@ -12,6 +12,7 @@ from whisperfusion.models.repacking import fastest
 from whisperfusion.models.store import (
     fetch,
     fetch_small_asr,
+    further_voices,
     needed,
     path_of,
     recorded_files,
@@ -42,7 +43,7 @@ def command(action: str, names: Sequence[str], settings: Settings) -> int:
             return 2
         chosen = [_by_name(name, settings) for name in names]
         if action == "fetch":
-            for model in chosen or needed(settings):
+            for model in chosen or [*needed(settings), *further_voices(settings)]:
                 fetched = fetch(model, settings.cache, settings.sources)
                 print(f"{model.id}: {fastest(model, fetched)}")
             if not chosen and (path := fetch_small_asr(settings)):
@@ -80,7 +81,7 @@ def _verify_all(chosen: Sequence[Model], cache: Path) -> int:
 
 
 def _table(settings: Settings) -> str:
-    wanted = {model.id for model in needed(settings)}
+    wanted = {model.id for model in (*needed(settings), *further_voices(settings))}
     rows = [("id", "kind", "MB", "state", "from", "licence")]
     for model in MODELS.values():
         state = (

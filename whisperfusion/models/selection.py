@@ -19,6 +19,7 @@ from whisperfusion.models.model import File, Hub, Model
 from whisperfusion.models.weights.voices import piper_name, piper_voice
 from whisperfusion.paths import COMMAND
 from whisperfusion.settings import Settings
+from whisperfusion.settings.voices import settings_of_voice
 
 SERVERS = ("openai", "deepgram")  # recognizers elsewhere
 WHISPERS = ("faster-whisper", "whisper")  # engines whose weights come from the store
@@ -176,13 +177,27 @@ def needed(settings: Settings) -> list[Model]:
         wanted.append(MODELS["lid-176"])
     if settings.speaker_engine == "resemblyzer":
         wanted.append(resolve("resemblyzer", "speaker", settings))
-    settings = settings.with_default_voice
-    if settings.tts_engine == "piper":
-        wanted += [resolve(name, "tts", settings) for name in piper_voices(settings)]
-    if settings.tts_engine == "kokoro":
-        wanted.append(resolve(settings.tts_model or "kokoro", "tts", settings))
-    # The voice "heart" is part of the package; another name is the engine's to
-    # refuse.
-    if settings.tts_engine == "hibari" and f"hibari-{settings.default_voice}" in MODELS:
-        wanted.append(MODELS[f"hibari-{settings.default_voice}"])
-    return wanted
+    return [*wanted, *_models_of_voice(settings.with_default_voice)]
+
+
+def further_voices(settings: Settings) -> list[Model]:
+    """The models of the other voices of TTS_VOICE. No start waits for them: the processes of these
+    voices fetch what they miss, while the default voice speaks.
+    """
+    default = _models_of_voice(settings.with_default_voice)
+    own = [settings_of_voice(settings, entry) for entry in settings.voices]
+    found = {model.id: model for one in own for model in _models_of_voice(one)}
+    return [model for model in found.values() if model not in default]
+
+
+def _models_of_voice(settings: Settings) -> list[Model]:
+    """`settings` are those of one voice."""
+    match settings.tts_engine:
+        case "piper":
+            return [resolve(name, "tts", settings) for name in piper_voices(settings)]
+        case "kokoro":
+            return [resolve(settings.tts_model or "kokoro", "tts", settings)]
+        # "heart" is part of the package; another name is the engine's to refuse
+        case "hibari" if f"hibari-{settings.tts_voice}" in MODELS:
+            return [MODELS[f"hibari-{settings.tts_voice}"]]
+    return []
