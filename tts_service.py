@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from whisperfusion import json_log
+from whisperfusion.agents import Agents
 from whisperfusion.audio import Samples
 from whisperfusion.engines import TTS
 from whisperfusion.messages import (
@@ -82,6 +83,8 @@ class Service:
         self.counts = Counts()
         self.voices = Voices(settings.with_default_voice, outbox.put)
         self.languages = LanguageVoices(settings, self.voices)
+        for agent in Agents(settings.agents).all().values():
+            self.languages.of_agent(agent.voices)
         self.synthesizer = Synthesizer(self.voices, self._made, settings.answer_cache)
         self.fillers = Fillers(self.synthesizer.put_filler)
         self.listeners = Listeners(
@@ -270,7 +273,7 @@ class Service:
     def _choice(self, call: Call, language: str) -> Choice:
         """The voice of a reply; its caller is told once where none speaks the language."""
         started = call.started
-        chosen = self.languages.choose(language, started.voice)
+        chosen = self.languages.choose(language, started.voice, started.voices)
         if chosen.missing and language not in call.unvoiced:
             call.unvoiced.add(language)
             log.warning("%s", chosen.missing)
@@ -279,7 +282,7 @@ class Service:
 
     def _make_filler(self, call: Call, action: SynthesizeFiller) -> None:
         started, text = call.started, action.text
-        chosen = self.languages.choose(action.language, started.voice)
+        chosen = self.languages.choose(action.language, started.voice, started.voices)
         job = self._filler(started, text, chosen)
         audio = self.fillers.get(job, started.call)
         if audio is not None:  # not before the other actions

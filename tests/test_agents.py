@@ -12,10 +12,11 @@ from running import ROOT, SCRIPTED, Server
 
 from whisperfusion.agents import Agents, UnknownAgent, check_folder
 from whisperfusion.agents.reading import read_agent
-from whisperfusion.call.client_options import changed_options, first_options
+from whisperfusion.call.client_options import changed_options, first_options, usable
 from whisperfusion.client import CallRefused, ReplyDone, ReplyText
 from whisperfusion.errors import SettingsError
 from whisperfusion.generation.agent_chains import check_chains
+from whisperfusion.messages import Stage
 from whisperfusion.settings import Settings
 from whisperfusion.wire.asr_handshake import Update, parse_handshake
 
@@ -57,6 +58,27 @@ def test_a_whole_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("voice", "listed", "name"),
+    [
+        ('"soft"', "", "soft"),
+        ('["soft"]', "", "soft"),
+        ('"en:soft, es:kokoro/ef_dora"', "en:soft, es:kokoro/ef_dora", "soft"),
+        ('["es:kokoro/ef_dora", "en:soft"]', "es:kokoro/ef_dora, en:soft", "soft"),
+        ('"kokoro/ef_dora, en:soft"', "kokoro/ef_dora, en:soft", None),  # not the default engine's
+        ('"es:kokoro/ef_dora"', "es:kokoro/ef_dora", None),
+    ],
+)
+def test_a_voice_or_one_for_each_language(tmp_path, voice, listed, name):
+    agent = read_agent(folder_of(tmp_path, parrot=f"{PLAIN}voice = {voice}") / "parrot.toml")
+    settings = Settings(tts_engine="scripted")
+    assert (agent.voices, agent.default_voice(settings)) == (listed, name)
+    stages = {"tts": Stage("tts", "ready", voices=("tone", "soft"))}
+    assert usable(agent, settings, stages).voice == agent.voice
+    stages = {"tts": Stage("tts", "ready", voices=("tone",))}
+    assert usable(agent, settings, stages).voice == (agent.voice if name is None else None)
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("", "instructions is missing"),
@@ -65,7 +87,10 @@ def test_a_whole_file(tmp_path):
         (PLAIN + "eagerness = nan", "eagerness = nan is not valid; allowed: a number from 0 to 1"),
         (PLAIN + 'language = "Elvish"', "language = 'Elvish'"),
         (PLAIN + "language = 5", "a language as a code or a name"),
-        (PLAIN + "voice = 5", "voice = 5 is not valid; allowed: text of 0 to 200"),
+        (PLAIN + "voice = 5", "voice = 5 is not valid; allowed: text of 0 to 2000"),
+        (PLAIN + 'voice = "en:soft, eng:tone"', "a list such as en:heart, es:kokoro/ef_dora"),
+        (PLAIN + 'voice = ["en:soft", "xx:tone"]', "one for each language, by its code"),
+        (PLAIN + "voice = [1]", "text of 0 to 2000"),
         (PLAIN + "keys = [0]", "keys = [0] is not valid; allowed: a list"),
         (PLAIN + "keys = [true]", "a list of at most 100 keys"),
         (PLAIN + 'numbers = ["none"]', "telephone numbers as text"),

@@ -327,6 +327,41 @@ def test_voices_of_another_engine_stand_beside_the_default_one() -> None:
     assert "the voice for Spanish is away" in voices.choose("es", "tone").missing
 
 
+def test_an_agent_has_a_voice_for_each_language() -> None:
+    voices = language_voices("en:heart, fr:siwis", Multilingual())
+    agent = "en:heart, es:alex, de:hibari/heart"
+    assert voices.choose("es", "heart").name == "dora"  # of the engine, without the agent
+    assert voices.choose("es", "heart", agent) == (None, "alex", "")
+    assert voices.choose("es", "dora", agent).name == "dora"  # the client chose that one
+    assert voices.choose("fr", "heart", agent).name == "siwis"  # of TTS_VOICE
+    link = voices.choose("de", "heart", agent).link
+    assert link is not None and voices.choose("de", "heart").link is None
+    assert voices.choose("de", None, "de:hibari/heart").link is link  # loaded once
+    assert voices.choose("", "heart", agent) == (None, "heart", "")
+
+
+def test_the_default_voice_of_an_agent_may_be_of_another_engine() -> None:
+    voices, agent = language_voices("tone", English()), "hibari/emma, es:soft"
+    link, name, missing = voices.choose("", "emma", agent)
+    assert link is not None and (name, missing) == ("emma", "")
+    assert voices.choose("en", "emma", agent).link is voices.choose("it", "emma", agent).link
+    assert voices.choose("es", "emma", agent).name == "soft"
+    assert voices.choose("", "soft", agent) == (None, "soft", "")  # the client's choice
+    link.voice = Voice(Multilingual())  # which has no such voice
+    link, name, missing = voices.choose("", "emma", agent)
+    assert (link, name) == (None, None) and "'emma' is not known" in missing
+
+
+def test_a_name_of_a_list_that_its_engine_does_not_have_is_told_and_ends_nothing(
+    caplog: Any,
+) -> None:
+    voices = language_voices("tone", English())
+    link, name, missing = voices.choose("es", "tone", "en:tone, es:gargle")
+    assert (link, name) == (None, "tone") and "'gargle' is not known" in missing
+    assert voices.choose("en", "tone", "en:tone, eng:soft") == (None, "tone", "")
+    assert "an agent has the voices" in caplog.text
+
+
 @pytest.mark.parametrize("voice", ["en:tone, english:soft", "tone, xx:soft"])
 def test_a_list_of_voices_that_cannot_be_read_is_refused(voice: str) -> None:
     with pytest.raises(EngineError, match="TTS_VOICE"):

@@ -288,6 +288,7 @@ class CallStarted:
     key: int | None = None  # position in SHARED_SECRET of the key that the caller came with
     listen_secret: str = ""  # told to the caller alone: a listener that has it is the caller's
     trace: Trace = NO_TRACE
+    voices: str = ""  # the list of its agent, one for each language; "" = TTS_VOICE
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whisperfusion.settings import Settings
+from whisperfusion.settings.voices import voice_entries
 
 # fields of `Agent`, and the settings in whose place they stand
 _SETTINGS = {
@@ -22,6 +23,7 @@ _SETTINGS = {
 class Agent:
     """One file of AGENTS_DIR. None: as the settings have it.
 
+    `voice` is a name, or a list as TTS_VOICE has it, with one for each language.
     `keys` are positions in SHARED_SECRET from 1, or names of paired devices. Of the telephone
     numbers in `numbers` only the digits count. `tools` None: those of the server's own that every
     call has.
@@ -40,6 +42,21 @@ class Agent:
     filler: str | None = None
     keys: tuple[int | str, ...] = ()
     numbers: tuple[str, ...] = ()
+
+    @property
+    def voices(self) -> str:
+        """The list of voices; "" = there is one, or none."""
+        return self.voice if self.voice and voice_entries(self.voice) else ""
+
+    def default_voice(self, settings: Settings) -> str | None:
+        """The name of its default voice, where that is one of the default engine; None: as the
+        settings have it.
+        """
+        if not self.voices:
+            return self.voice
+        usual, own = settings.with_default_voice, self.settings(settings).with_default_voice
+        same = (own.tts_engine, own.tts_model) == (usual.tts_engine, usual.tts_model)
+        return (own.tts_voice or None) if same else None
 
     def settings(self, settings: Settings) -> Settings:
         """`settings`, as a call with this agent has them."""

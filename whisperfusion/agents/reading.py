@@ -9,12 +9,14 @@ from typing import Any
 
 from whisperfusion.agents.agent import Agent, digits
 from whisperfusion.errors import SettingsError
+from whisperfusion.settings.voices import voice_entries
 from whisperfusion.toml_files import read_toml
-from whisperfusion.wire.languages import UnknownLanguage, spoken_languages
+from whisperfusion.wire.languages import UnknownLanguage, code_of, spoken_languages
 from whisperfusion.wire.limits import FASTEST, INSTRUCTIONS_LENGTH, NAME_LENGTH, SLOWEST
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-GREETING_LENGTH, MOST = 1000, 100  # characters; entries of a list
+GREETING_LENGTH, VOICES_LENGTH = 1000, 2000  # characters
+MOST = 100  # entries of a list
 
 Read = Callable[[Any], Any]
 
@@ -103,6 +105,20 @@ def _language(value: Any) -> str:
     raise Unusable("a language as a code or a name, such as en or German, a list of them, or auto")
 
 
+def _voice(value: Any) -> str:
+    """A name, or one for each language as TTS_VOICE has them: a text, or a list of its entries."""
+    if isinstance(value, list) and value and all(map(_is_text, value)):
+        value = ", ".join(one.strip() for one in value)
+    text: str = _text(VOICES_LENGTH)(value)
+    languages = [one.language and code_of(one.language) for one in voice_entries(text)]
+    if None in languages or len(set(languages)) < len(languages):
+        raise Unusable(
+            "the name of a voice, or a list such as en:heart, es:kokoro/ef_dora with one for each "
+            "language, by its code"
+        )
+    return text
+
+
 def _chain(value: Any) -> str:
     """One text as LLM_CHAIN has it, or a list of its links."""
     if isinstance(value, list) and value and all(_is_text(link) for link in value):
@@ -115,7 +131,7 @@ READERS: dict[str, Read] = {
     "title": _text(NAME_LENGTH, 1),
     "instructions": _text(INSTRUCTIONS_LENGTH, 1),
     "greeting": _text(GREETING_LENGTH),
-    "voice": _text(NAME_LENGTH),
+    "voice": _voice,
     "speed": _number(SLOWEST, FASTEST),
     "language": _language,
     "eagerness": _number(0, 1),

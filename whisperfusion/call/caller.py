@@ -128,6 +128,7 @@ class Caller:
         self._decoder = wire.AudioDecoder(handshake.audio_format)
         self._options = asr_options(handshake, settings)
         self._voice = handshake.voice or settings.default_voice or None
+        self._voices = agent.voices if agent is not None else ""
         self._speed = handshake.speed or settings.tts_speed
         self._feeding = self._assumed = False
         self._source = AudioSource()
@@ -183,7 +184,7 @@ class Caller:
                 self._handshake.paced,
             )
             joined = replace(joined, key=self._key, listen_secret=self._listen_secret)
-            self._service.post(replace(joined, trace=self._trace))
+            self._service.post(replace(joined, trace=self._trace, voices=self._voices))
 
     async def accept_audio(self, frame: bytes) -> None:
         pcm = self._decoder.feed(frame)
@@ -379,7 +380,7 @@ class Caller:
                     self._service.request_end_of_turn(self, audio, stopped_at)
                 case Commit():
                     self._service.post(self._with_wait(command))
-                case Sentence() if self._language.languages:
+                case Sentence() if self._language.languages or self._settings.voices:
                     language = self.conversation.options.language or ""
                     self._service.post(replace(command, language=language))
                 case Generate():

@@ -123,12 +123,12 @@ def changed_options(update: wire.Update, settings: Settings) -> dict[str, Any]:
     return changed
 
 
-def usable(agent: Agent, stages: dict[str, Stage]) -> Agent:
+def usable(agent: Agent, settings: Settings, stages: dict[str, Stage]) -> Agent:
     """`agent`, without a voice that the speaking process does not have, which its caller did not
-    choose.
+    choose. Of a list that is its default voice.
     """
     try:
-        check_voice(agent.voice, stages)
+        check_voice(agent.default_voice(settings), stages)
     except wire.FrameError as problem:
         log.warning("agent %s: %s; the default voice speaks", agent.name, problem)
         return replace(agent, voice=None)

@@ -156,7 +156,7 @@ class Connections:
             agent = agents.choose(handshake.agent, handshake.number, peer.key, device)
         except UnknownAgent as problem:
             raise wire.WireError(f"handshake: {problem}", handshake.uid) from None
-        return agent and usable(agent, self._service.stages)
+        return agent and usable(agent, self._settings, self._service.stages)
 
     async def _call(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from whisperfusion.agents import Agents
 from whisperfusion.errors import ModelError
 from whisperfusion.models.catalog import ALIASES, MODELS
 from whisperfusion.models.model import Model
@@ -43,7 +44,7 @@ def command(action: str, names: Sequence[str], settings: Settings) -> int:
             return 2
         chosen = [_by_name(name, settings) for name in names]
         if action == "fetch":
-            for model in chosen or [*needed(settings), *further_voices(settings)]:
+            for model in chosen or _wanted(settings):
                 fetched = fetch(model, settings.cache, settings.sources)
                 print(f"{model.id}: {fastest(model, fetched)}")
             if not chosen and (path := fetch_small_asr(settings)):
@@ -69,6 +70,11 @@ def _by_name(name: str, settings: Settings) -> Model:
     )
 
 
+def _wanted(settings: Settings) -> list[Model]:
+    lists = [agent.voices for agent in Agents(settings.agents).all().values()]
+    return [*needed(settings), *further_voices(settings, lists)]
+
+
 def _verify_all(chosen: Sequence[Model], cache: Path) -> int:
     bad = 0
     for model in chosen:
@@ -81,7 +87,7 @@ def _verify_all(chosen: Sequence[Model], cache: Path) -> int:
 
 
 def _table(settings: Settings) -> str:
-    wanted = {model.id for model in (*needed(settings), *further_voices(settings))}
+    wanted = {model.id for model in _wanted(settings)}
     rows = [("id", "kind", "MB", "state", "from", "licence")]
     for model in MODELS.values():
         state = (

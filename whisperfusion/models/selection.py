@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from whisperfusion.models.model import File, Hub, Model
 from whisperfusion.models.weights.voices import piper_name, piper_voice
 from whisperfusion.paths import COMMAND
 from whisperfusion.settings import Settings
-from whisperfusion.settings.voices import settings_of_voice
+from whisperfusion.settings.voices import settings_of_voice, voice_entries
 
 SERVERS = ("openai", "deepgram")  # recognizers elsewhere
 WHISPERS = ("faster-whisper", "whisper")  # engines whose weights come from the store
@@ -180,12 +180,14 @@ def needed(settings: Settings) -> list[Model]:
     return [*wanted, *_models_of_voice(settings.with_default_voice)]
 
 
-def further_voices(settings: Settings) -> list[Model]:
-    """The models of the other voices of TTS_VOICE. No start waits for them: the processes of these
-    voices fetch what they miss, while the default voice speaks.
+def further_voices(settings: Settings, lists: Sequence[str] = ()) -> list[Model]:
+    """The models of the other voices of TTS_VOICE, and of `lists` in its form, those of agents. No
+    start waits for them: the processes of these voices fetch what they miss, while the default
+    voice speaks.
     """
     default = _models_of_voice(settings.with_default_voice)
-    own = [settings_of_voice(settings, entry) for entry in settings.voices]
+    entries = (*settings.voices, *(entry for one in lists for entry in voice_entries(one)))
+    own = [settings_of_voice(settings, entry) for entry in entries]
     found = {model.id: model for one in own for model in _models_of_voice(one)}
     return [model for model in found.values() if model not in default]
 

@@ -1,4 +1,4 @@
-"""Which voice says a text of which language: TTS_VOICE, one for each language.
+"""Which voice says a text of which language: TTS_VOICE or the list of an agent, one for each.
 
 Voices of another engine than the default one's are links of their own, side by side: those in a
 process or on a server of their own are started with this process, those of this process when they
@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from whisperfusion.engines import TTS
@@ -37,48 +38,80 @@ class Choice(NamedTuple):
     missing: str = ""
 
 
+class Listed(NamedTuple):
+    """A list of voices: the name of its default one, and the choice for each ISO code, "" = all."""
+
+    default: str
+    of: dict[str, Choice]
+
+
 class LanguageVoices:
     """Thread-safe. Raises EngineError for a list that cannot be read."""
 
     def __init__(
         self, settings: Settings, default: Voices, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._default, self._default_name = default, settings.default_voice
+        self._default, self._settings, self._clock = default, settings, clock
         self._links: dict[tuple[str, str], VoiceLink] = {}
-        self._of: dict[str, Choice] = {}
-        usual = settings.with_default_voice
+        self._own = self._listed(settings)
+        self._of_agents: dict[str, Listed] = {}
+        if self._own.of.get("", Choice(None, None)).link is not None:
+            raise AssertionError("the default voice is the one of the default engine")
+
+    def _listed(self, settings: Settings) -> Listed:
+        """Voices elsewhere are started."""
+        usual, of = self._settings.with_default_voice, {}
         for entry in settings.voices:
             own = settings_of_voice(settings, entry)
             key = own.tts_engine, own.tts_model
             link = None
             if key != (usual.tts_engine, usual.tts_model):
-                name = "/".join(filter(None, key))
-                link = self._links.get(key) or VoiceLink(name, own, clock)
-                self._links[key] = link
+                link = self._links.get(key) or self._new_link(key, own)
             code = _language(entry)
-            if code in self._of:
+            if code in of:
                 raise EngineError(
                     f"TTS_VOICE names two voices for {name_of(code) if code else 'all languages'}; "
                     "one for each is enough"
                 )
-            self._of[code] = Choice(link, own.tts_voice or None)
-        if self._of.get("", Choice(None, None)).link is not None:
-            raise AssertionError("the default voice is the one of the default engine")
-        for link in self._links.values():
-            if link.elsewhere:
-                link.start()
+            of[code] = Choice(link, own.tts_voice or None)
+        return Listed(settings.default_voice, of)
+
+    def _new_link(self, key: tuple[str, str], settings: Settings) -> VoiceLink:
+        link = VoiceLink("/".join(filter(None, key)), settings, self._clock)
+        self._links[key] = link
+        if link.elsewhere:
+            link.start()
+        return link
+
+    def of_agent(self, voices: str) -> Listed:
+        """The list of an agent, as TTS_VOICE has one; "" = that of TTS_VOICE. One that cannot be
+        read counts as none, with an error in the log: a process does not end for a file that was
+        edited.
+        """
+        if not voices:
+            return self._own
+        found = self._of_agents.get(voices)
+        if found is None:
+            try:
+                found = self._listed(replace(self._settings, tts_voice=voices))
+            except EngineError as problem:
+                log.error("an agent has the voices %r: %s", voices, problem)
+                found = self._own
+            self._of_agents[voices] = found
+        return found
 
     @property
     def several(self) -> bool:
         """Whether the language of a text may change its voice."""
         default = self._default.chosen
-        return len(self._of) > 1 or (default is not None and bool(languages_of(default.engine)))
+        of_engine = default is not None and bool(languages_of(default.engine))
+        return len(self._own.of) > 1 or of_engine
 
     @property
     def languages(self) -> tuple[str, ...]:
         """ISO codes that some voice speaks."""
         default = self._default.chosen
-        found = dict.fromkeys(filter(None, self._of))
+        found = dict.fromkeys(filter(None, self._own.of))
         if default is not None:
             own = languages_of(default.engine).values() or (default.language_of(None) or "",)
             found |= dict.fromkeys(filter(None, own))
@@ -87,25 +120,40 @@ class LanguageVoices:
     @property
     def names(self) -> tuple[str, ...]:
         """What a client may ask for: the voices of the default engine, and those of the list."""
-        listed = [_listed(choice) for choice in self._of.values() if choice.link is not None]
+        listed = [_name(choice) for choice in self._own.of.values() if choice.link is not None]
         known = self._default.names
         return tuple(dict.fromkeys((*known, *filter(None, listed)))) if known else ()
 
-    def choose(self, language: str, asked: str | None = None) -> Choice:
+    def choose(self, language: str, asked: str | None = None, voices: str = "") -> Choice:
         """The voice for a text of `language` (ISO code, "" = not known). `asked`: the name that the
-        client chose; it counts for the languages that it speaks.
+        client chose; it counts for the languages that it speaks. `voices`: the list of the call's
+        agent; what it has no voice for is said by those of TTS_VOICE.
         """
-        if not language:
-            return self._named(asked) or Choice(None, asked)
-        if asked and asked != self._default_name and (own := self._speaking(asked, language)):
-            return own
-        found = self._of.get(language)
+        listed = self.of_agent(voices)
+        chosen = asked not in (None, "", listed.default)
+        if asked and chosen:
+            own = self._speaking(asked, language) if language else self._named(asked)
+            if own is not None:
+                return own
+        asked = self._known(asked)
+        found = (listed.of.get(language) or self._own.of.get(language)) if language else None
+        plain = listed.of.get("")
+        if found is None and plain is not None and plain.link is not None and not chosen:
+            found = plain
         if found is not None:
             return self._usable(found, language, asked)
         default = self._default.chosen
-        if default is None:  # nothing is known of it yet
+        if default is None or not language:
             return Choice(None, asked)
         return self._of_default(default.engine, language, asked)
+
+    def _known(self, name: str | None) -> str | None:
+        """`name`, unless the default engine does not have it."""
+        known = self._default.names
+        try:
+            return name if not (name and known) or voice_named(name, known) else None
+        except UnknownVoice:
+            return None
 
     def _of_default(self, engine: TTS, language: str, asked: str | None) -> Choice:
         voices = languages_of(engine)
@@ -124,31 +172,31 @@ class LanguageVoices:
 
     def _usable(self, found: Choice, language: str, asked: str | None) -> Choice:
         link = found.link
-        if link is None:
-            return found if found.name else Choice(None, asked)
-        why = link.why_away()
-        if not why and link.voice is not None and found.name:
+        if link is None and not found.name:
+            return Choice(None, asked)
+        why = link.why_away() if link is not None else ""
+        voice = link.voice if link is not None else self._default.chosen
+        if not why and found.name and voice is not None and voice.engine.voices:
             try:
-                voice_named(found.name, link.voice.engine.voices)
+                voice_named(found.name, voice.engine.voices)
             except UnknownVoice as problem:
                 why = str(problem)
         if why:
-            return Choice(
-                None, asked, f"the voice for {_title(language)} is away ({why}); the default reads"
-            )
+            spoken = f" for {_title(language)}" if language else ""
+            return Choice(None, asked, f"the voice{spoken} is away ({why}); the default reads")
         return found
 
     def _named(self, asked: str | None) -> Choice | None:
         """A voice of the list, by its name."""
-        for choice in self._of.values():
-            if asked and choice.link is not None and asked == _listed(choice):
+        for choice in self._own.of.values():
+            if asked and choice.link is not None and asked == _name(choice):
                 return None if choice.link.why_away() else choice
         return None
 
     def _speaking(self, asked: str, language: str) -> Choice | None:
         """The voice of this name, if it speaks `language`."""
-        listed = self._of.get(language)
-        if listed is not None and listed.link is not None and asked == _listed(listed):
+        listed = self._own.of.get(language)
+        if listed is not None and listed.link is not None and asked == _name(listed):
             return self._named(asked)
         default = self._default.chosen
         if default is None:
@@ -162,7 +210,7 @@ class LanguageVoices:
         return Choice(None, name) if spoken in (None, language) else None
 
 
-def _listed(choice: Choice) -> str:
+def _name(choice: Choice) -> str:
     """The name of a voice of the list; one that is a model is named by it."""
     return choice.name or (choice.link.name.partition("/")[2] if choice.link else "")
 

@@ -41,7 +41,7 @@ class SessionAgents:
         agent = self.agents.all().get(session.model) or self.agents.choose(
             None, number, key, self.devices.name_of(key)
         )
-        return session if agent is None else _with(session, agent, session)
+        return session if agent is None else self._with(session, agent, session)
 
     def greets(self, session: Session) -> bool:
         """Whether the agent of `session` speaks first."""
@@ -56,7 +56,20 @@ class SessionAgents:
         agent = self.agents.all().get(model) if isinstance(model, str) else None
         if agent is None or agent.name == session.agent:
             return session
-        return _with(session, agent, began)
+        return self._with(session, agent, began)
+
+    def _with(self, session: Session, agent: Agent, began: Session) -> Session:
+        theirs = {
+            "instructions": agent.instructions,
+            "voice": agent.default_voice(self.settings),
+            "speed": agent.speed,
+        }
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in theirs.items()
+            if value is not None and getattr(session, name) == getattr(began, name)
+        }
+        return replace(session, agent=agent.name, **changes)
 
 
 def _caller(scope: Mapping[str, Any]) -> str:
@@ -65,13 +78,3 @@ def _caller(scope: Mapping[str, Any]) -> str:
     """
     caller = Headers(scope=dict(scope)).get(CALLER_HEADER, "")
     return caller if is_caller(caller) else ""
-
-
-def _with(session: Session, agent: Agent, began: Session) -> Session:
-    theirs = {"instructions": agent.instructions, "voice": agent.voice, "speed": agent.speed}
-    changes: dict[str, Any] = {
-        name: value
-        for name, value in theirs.items()
-        if value is not None and getattr(session, name) == getattr(began, name)
-    }
-    return replace(session, agent=agent.name, **changes)
