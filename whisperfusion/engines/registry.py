@@ -34,6 +34,8 @@ class Entry:
     target: str
     packages: tuple[str, ...] = ()
     environment: str = ""
+    # options of its later starts in another interpreter: callers wait for those
+    restarted: tuple[tuple[str, Any], ...] = ()
     streaming: bool = False  # gives results before all of the input, or of the output, is there
     batch: bool = False  # `BatchASR`
     language_detection: bool = False
@@ -160,6 +162,7 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 "kokoro.engine:Kokoro",
                 ("onnxruntime", "misaki", "phonemizer-fork", "espeakng-loader"),
                 environment="kokoro",
+                restarted=(("measure", False),),
                 streaming=True,
                 voices=("af_heart",),
                 languages=("en", "es", "fr", "hi", "it", "ja", "pt", "zh"),
@@ -240,7 +243,8 @@ def load(kind: str, name: str, *, python: str | None = None, **options: Any) -> 
     if python:
         from whisperfusion.engines.isolated.engine import isolated
 
-        return isolated(kind, name, python, options)
+        again = {**options, **dict(entry.restarted)} if entry is not None else options
+        return isolated(kind, name, python, options, again)
     if entry is not None:
         return entry.load_class()(**options)
     for point in entry_points(group=f"whisperfusion.{kind}"):

@@ -301,14 +301,18 @@ ABILITIES: dict[str, type] = {
 }
 
 
-def isolated(kind: str, name: str, python: str, options: dict[str, Any]) -> Any:
-    """The engine `name` of `kind`, in the interpreter `python`."""
+def isolated(
+    kind: str, name: str, python: str, options: dict[str, Any], again: dict[str, Any]
+) -> Any:
+    """The engine `name` of `kind`, in the interpreter `python`; `again` are its options when it has
+    to be started again.
+    """
     if kind not in BASES:
         raise EngineError(
             f"a {kind} engine cannot run in another interpreter; only {', '.join(BASES)} engines "
             "take python="
         )
-    keeper = Keeper(kind, name, python, options)
+    keeper = Keeper(kind, name, python, options, again)
     able = tuple(ABILITIES[ability] for ability in keeper.attributes["abilities"])
     base = BASES[kind]
     return (type(base.__name__, able, {}) if able else base)(keeper)

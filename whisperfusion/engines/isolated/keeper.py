@@ -20,6 +20,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from queue import Empty
 from typing import Any, TypeVar
 
@@ -46,7 +47,9 @@ log = logging.getLogger("engine")
 class Keeper:
     """Keeps one child alive, and is the way to it."""
 
-    def __init__(self, kind: str, name: str, python: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, kind: str, name: str, python: str, options: dict[str, Any], again: dict[str, Any]
+    ) -> None:
         program = shutil.which(os.path.expanduser(python))
         if program is None:
             raise EngineError(
@@ -56,6 +59,7 @@ class Keeper:
         self._who, self._program = f"{name} in {program}", program
         self._load = wire.Load(kind, name, options, log_levels(), json_log.process())
         wire.encode(self._load)  # raises for options that cannot travel
+        self._load_again = replace(self._load, options=again)
         self._changed = threading.Condition()
         self._child: Child | None = None
         self._last: Child | None = None  # perhaps not loaded yet
@@ -183,7 +187,7 @@ class Keeper:
                     )
                     limit.cancel()
                     limit = timer(LOAD_S, child, "it was not loaded")
-                    child.send(self._load)
+                    child.send(self._load_again if self.attributes else self._load)
                 elif isinstance(message, wire.Ready):
                     limit.cancel()
                     self._ready(child, message)
