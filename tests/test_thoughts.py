@@ -230,6 +230,9 @@ def test_what_a_thought_sounds_like(text: str, like: bool) -> None:
         ("*nods* *smiles* Right.", "Right."),
         ("(whispering) Come here.", "Come here."),
         ("（laughs）Yes.", "Yes."),
+        # what the model is told beside the user's words
+        ("¡Hola! ¿Cómo estás? (Responde en español.)", "¡Hola! ¿Cómo estás?"),
+        ("元気です（日本語で答えてください。）", "元気です"),
     ],
 )
 def test_stage_directions_are_taken_out(text: str, left: str) -> None:
@@ -255,6 +258,7 @@ def test_stage_directions_are_taken_out(text: str, left: str) -> None:
         "It is f(x) here.",
         "a_b_c and _so_ on",
         "*cats and dogs* are pets",
+        "Dijo (Responde en serio.) y (Responde en español) más.",
     ],
 )
 def test_emphasis_and_brackets_stay(text: str) -> None:

@@ -4,11 +4,16 @@ Emphasis looks the same ("I *really* mean it"), so only words for a sound or a g
 whole phrase that starts a sentence with a verb ("*leans back in the chair* Hm."). Text is held only
 while it can still become one: from an opening mark to the end of the first word, and then to the
 closing mark, at most `LONGEST` characters.
+
+The note that tells a model its language is taken out like one: a small model repeats it at times
+("¡Hola! (Responde en español.)").
 """
 
 from __future__ import annotations
 
 import re
+
+from whisperfusion.text.languages import NOTES
 
 LONGEST = 100
 PAIRS = {"*": "*", "_": "_", "(": ")", "[": "]", "<": ">", "（": "）", "［": "］", "【": "】"}
@@ -72,13 +77,15 @@ NO_VERBS = frozenset(
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _PHRASE = re.compile(r"[a-z][a-z'’ ,-]*")
-_SPACE_OR_STOP = frozenset(" \t\r\n.!?,;:…—\"“'")
+_NOTES = tuple(note[1:-1] for note in sorted(NOTES) if note)
 
 
 def is_direction(inside: str, mark: str, opens: bool) -> bool:
     """Whether `inside`, found between `mark` and its partner, is a stage direction. `opens`: it
     starts a sentence.
     """
+    if mark in "(（" and inside in _NOTES:
+        return True
     found = _WORD.findall(inside.lower())
     if (
         not found
@@ -183,6 +190,8 @@ class StageDirections:
     def _possible(self) -> bool:
         """Whether the held text may still become a direction."""
         mark, inside = self._held[0], self._held[1:]
+        if mark in "(（" and any(note.startswith(inside) for note in _NOTES):
+            return True
         if (
             "\n" in inside
             or len(inside) > LONGEST
