@@ -12,9 +12,27 @@ import pytest
 from test_rest import speech_of, wav, words_in
 from websockets.asyncio.client import connect
 
-from whisperfusion.client import Event, Failed, ReplyAudio, ReplyDone, ReplyText, UserTurn
+from whisperfusion.client import (
+    Closed,
+    ConnectionLost,
+    Event,
+    Failed,
+    PlayedText,
+    Ready,
+    Reconnected,
+    ReplyAudio,
+    ReplyDone,
+    ReplyText,
+    UserTurn,
+)
 from whisperfusion.engines.scripted import read_tones, tone_speech
-from whisperfusion.gateway.assistant.reply import SpokenReply
+from whisperfusion.gateway.assistant.connection import Assistant
+from whisperfusion.gateway.assistant.query import Query
+from whisperfusion.gateway.assistant.reply import ALL_S, SpokenReply, TurnLost, reply_to
+from whisperfusion.messages import ChatMessage, PlaybackProgress, Sentence
+from whisperfusion.settings import Settings
+from whisperfusion.turns import events
+from whisperfusion.turns.conversation import Conversation
 from whisperfusion.wire.openai_rest import ApiError
 
 PATIENCE_S = 40.0
@@ -179,13 +197,35 @@ def test_a_wav_that_is_whole_has_its_sizes():
 
 
 class Told:
-    """A call with these events."""
+    """A call with these events, and what it was sent."""
 
-    def __init__(self, *events: Event) -> None:
-        self._events = list(events)
+    def __init__(self, *events: Event, ready: Ready | None = None) -> None:
+        self.events = list(events)
+        self.ready = ready or Ready(session="s1")
+        self.sent: list[object] = []
+        self.answer: list[Event] = []  # to the turn
+        self.is_open, self.uid = True, "first"
+
+    @property
+    def has_events(self) -> bool:
+        return bool(self.events)
 
     async def receive(self) -> Event:
-        return self._events.pop(0)
+        event = self.events.pop(0)
+        if isinstance(event, Reconnected):
+            self.uid += " again"
+        return event
+
+    async def send_audio(self, pcm: bytes) -> None:
+        self.sent.append(pcm)
+
+    async def send(self, kind: str, **fields: object) -> None:
+        self.sent.append(kind)
+        if kind == "commit":
+            self.events += self.answer
+
+    async def close(self) -> None:
+        self.sent.append("closed")
 
 
 async def test_the_rest_of_an_interrupted_answer_is_not_in_the_next_one():
@@ -221,3 +261,152 @@ async def test_interact_answers_a_blip_of_a_tenth_of_a_second(scripted_server):
             f"{scripted_server.http_url}/interact", files={"file": ("a.wav", blip)}
         )
     assert answer.status_code in (200, 400)
+
+
+# --- a call that was cut off --------------------------------------------------------------------
+
+LOST = [ConnectionLost(), Reconnected(resumed=True, messages=1)]
+PENDING = Ready(session="s1", resumed=True, pending=True)
+SORRY = [ReplyText(1, 0, "Sorry.", True, announced=True), ReplyAudio(1, b"s"), ReplyDone(1)]
+
+
+def reply(turn: int, pcm: bytes) -> list[Event]:
+    return [ReplyText(turn, 0, "You said alpha.", True), ReplyAudio(turn, pcm), ReplyDone(turn)]
+
+
+async def test_an_answer_that_is_cut_off_goes_on_with_the_one_that_is_given_again():
+    begun = [UserTurn(3, "alpha"), ReplyText(3, 0, "You", False), ReplyAudio(3, b"a")]
+    call, found = Told(*begun, *LOST, *SORRY, *reply(2, b"b"), ready=PENDING), SpokenReply(after=2)
+    assert b"".join([part async for part in found.audio(call)]) == b"asb"
+    assert (found.transcript, found.text, found.turn) == ("alpha", "You said alpha.", 2)
+
+
+async def test_a_turn_that_is_lost_before_its_answer_may_be_sent_again_and_later_it_fails():
+    for begun, problem in (([], TurnLost), ([UserTurn(3, "alpha")], ApiError)):
+        found = SpokenReply(after=2)
+        with pytest.raises(ApiError, match="starting or down") as raised:
+            _ = [part async for part in found.audio(Told(*begun, *LOST))]
+        assert raised.type is problem and found.turn == 0
+
+
+async def a_turn():
+    yield b"turn"
+
+
+async def test_a_recording_is_sent_once_again_and_the_answer_has_nothing_that_was_cut_off():
+    answered = [UserTurn(1, "alpha"), *reply(1, b"b"), PlayedText(1, "You said alpha.")]
+    call = Told(*LOST, *answered)
+    assert await reply_to(call, SpokenReply(), a_turn) == b"b"
+    assert call.sent == [b"turn", "commit"] * 2 + ["heard", "interrupt"]
+    begun = [UserTurn(1, "alpha"), ReplyText(1, 0, "You", False), ReplyAudio(1, b"a")]
+    call = Told(*begun, *LOST, *SORRY, *reply(2, b"b"), PlayedText(2, ""), ready=PENDING)
+    assert await reply_to(call, SpokenReply(), a_turn) == b"b"
+    with pytest.raises(TurnLost):  # what kills a process must not do so for ever
+        await reply_to(Told(*LOST, *LOST), SpokenReply(), a_turn)
+
+
+class Socket:
+    """The client of /ws: each frame is sent when the answers before it have come."""
+
+    def __init__(self, *frames: dict) -> None:
+        self.client, self._frames, self.got = None, list(frames), []
+        self._done = asyncio.Event()
+
+    async def receive(self) -> dict:
+        frame = self._frames.pop(0) if self._frames else {"type": "websocket.disconnect"}
+        if frame.pop("waits", False):
+            await asyncio.wait_for(self._done.wait(), PATIENCE_S)
+            self._done.clear()
+        return {"type": "websocket.receive", **frame}
+
+    async def send_json(self, told: dict) -> None:
+        self.got.append(told)
+        if told["type"] in ("audio_complete", "error"):
+            self._done.set()
+
+    async def send_bytes(self, pcm: bytes) -> None:
+        self.got.append(pcm)
+
+
+class Calls:
+    """The server behind the gateway, with these calls."""
+
+    def __init__(self, *calls: Told) -> None:
+        self._calls, self.asked = list(calls), []
+
+    async def open_call(self, options: dict, **others: object) -> Told:
+        self.asked.append(options)
+        return self._calls.pop(0)
+
+
+async def talk(socket: Socket, *calls: Told, **query: str) -> tuple[list, list[dict]]:
+    behind = Calls(*calls)
+    asking = Query({"output": "pcm", "format": "raw", **query})
+    assistant = Assistant(socket, behind, None, asking, Settings())
+    await assistant.serve(None if "session" in query else await socket.receive())
+    kinds = [one if isinstance(one, bytes) else one.get("code", one["type"]) for one in socket.got]
+    return kinds, behind.asked
+
+
+END = {"text": '{"type": "end_stream"}'}
+SAMPLES = {"bytes": b"\1\0"}
+WAITS = {"text": '{"type": "ping"}', "waits": True}
+ANSWERED = ["metadata", b"b", "audio_complete"]
+
+
+async def test_samples_of_a_turn_whose_call_was_opened_again_are_sent_again():
+    call = Told()
+
+    class Cut(Socket):
+        async def receive(self) -> dict:
+            if len(self._frames) == 3:  # behind the first samples
+                call.events += LOST
+                call.uid, call.answer = "second", [UserTurn(1, "alpha"), *reply(1, b"b")]
+            return await super().receive()
+
+    kinds, asked = await talk(Cut(SAMPLES, SAMPLES, dict(END), dict(WAITS)), call)
+    assert kinds == [*ANSWERED, "pong"] and len(asked) == 1
+    again = call.sent[call.sent.index("clear") + 1 :]
+    assert b"".join(again[: again.index("commit")]) == b"\1\0\1\0"
+
+
+async def test_a_call_that_ended_between_two_turns_is_opened_with_its_session():
+    first = Told(UserTurn(1, "alpha"), *reply(1, b"b"), Closed("idle"))
+    second = Told(UserTurn(1, "beta"), *reply(1, b"b"), ready=Ready(session="s1", resumed=True))
+    socket = Socket(SAMPLES, dict(END), {**SAMPLES, "waits": True}, dict(END), dict(WAITS))
+    kinds, asked = await talk(socket, first, second)
+    assert kinds == [*ANSWERED, *ANSWERED, "pong"]
+    assert [one["session"] for one in asked] == ["", "s1"] and first.sent[-1] == "closed"
+    assert [line["text"] for line in asked[1]["history"]] == ["alpha", "You said alpha."]
+
+
+async def test_a_client_that_comes_back_gets_the_answer_that_was_cut_off():
+    call = Told(*SORRY, *reply(2, b"b"), ready=PENDING)
+    kinds, asked = await talk(Socket(dict(WAITS)), call, session="s1")
+    assert kinds == ["metadata", b"s", b"b", "audio_complete", "pong"]
+    assert asked[0]["session"] == "s1"
+    unknown = Told(ready=Ready(session="s2", resumed=False))
+    kinds, _ = await talk(Socket(dict(WAITS)), unknown, session="s1")
+    assert kinds == ["session_not_found", "pong"]
+
+
+def test_the_memory_of_a_call_has_all_of_an_answer_that_counts_as_played():
+    """In a voice that is faster than the pace which is assumed for what the server has not played:
+    with the exact position, the end of the answer would be missing.
+    """
+    said = ["It opened in the year 1889.", "It was built for a world fair.", "Many people visit."]
+
+    def remembered(seconds: float) -> tuple[ChatMessage, ...]:
+        call = Conversation("c")
+        call.receive(events.TextTyped("When did it open?"), 0.0)
+        ticket = call.reply_ticket
+        assert ticket is not None
+        for index, text in enumerate(said):
+            call.receive(Sentence(ticket, index, text, last=index == 2), 1.0)
+        call.receive(PlaybackProgress(ticket, 0, 0.0, 1.2), 1.0)
+        call.receive(events.PlaybackPosition(1, seconds), 1.1)
+        call.receive(events.InterruptReply(), 1.1)
+        return call.history[1:]
+
+    assert remembered(ALL_S) == (ChatMessage("assistant", " ".join(said)),)
+    assert remembered(3.2) != remembered(ALL_S)

@@ -202,6 +202,18 @@ class Call:
 
     # --- from the server -------------------------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """False while the call is being opened again: audio that is sent then is lost. An opened
+        call has another `uid` than before.
+        """
+        return self._connected.is_set()
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `receive` returns at once."""
+        return bool(self._events)
+
     async def receive(self) -> Event:
         """The next event; after the last one, `Closed` again and again."""
         while not self._events:

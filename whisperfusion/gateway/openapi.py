@@ -198,6 +198,15 @@ CLIENT_SECRET = {
 }
 AUDIO_FILE = multipart("audio_file")
 INTERACT = {
+    "parameters": [
+        {
+            "name": "session",
+            "in": "query",
+            "required": False,
+            "description": "X-Session of an earlier answer, to go on with its conversation",
+            "schema": {"type": "string"},
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -206,5 +215,5 @@ INTERACT = {
             },
             "audio/*": _BYTES,
         },
-    }
+    },
 }

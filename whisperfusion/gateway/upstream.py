@@ -30,6 +30,7 @@ from whisperfusion.settings import Settings
 from whisperfusion.wire.openai_rest import ApiError
 from whisperfusion.wire.trace import headers_of
 
+RESUME_S = 60.0  # for which a lost call is opened again; a server loads its models meanwhile
 BUSY_S = 10.0  # after which a client is told to try again
 DOWN = "the speech server is starting or down; try again in a few seconds"
 ALL_BUSY = "all lines are busy; try again later"

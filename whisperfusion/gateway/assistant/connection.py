@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from dataclasses import asdict
 from typing import Any
 
 from anyio import fail_after
 from fastapi import WebSocket, WebSocketDisconnect
 
 from whisperfusion.audio import SPEECH_RATE
-from whisperfusion.client import Call
+from whisperfusion.client import Call, Closed, ConnectionLost, Reconnected
 from whisperfusion.gateway import media
 from whisperfusion.gateway.assistant.query import Query, message_type
-from whisperfusion.gateway.assistant.reply import NO_SPEECH, TURN, SpokenReply, send_turn
+from whisperfusion.gateway.assistant.reply import (
+    NO_SPEECH,
+    TURN,
+    SpokenReply,
+    TurnLost,
+    asked_last,
+    counts_as_played,
+    send_turn,
+)
 from whisperfusion.gateway.assistant.turn_audio import TurnAudio
 from whisperfusion.gateway.decoding.pool import DecoderPool
-from whisperfusion.gateway.upstream import Upstream
+from whisperfusion.gateway.upstream import RESUME_S, Upstream
 from whisperfusion.settings import Settings
 from whisperfusion.wire.dialogue_fields import HISTORY_LINES, LINE_LENGTH
 from whisperfusion.wire.openai_rest import ApiError
@@ -31,7 +39,9 @@ INFO = {"sample_rate": SPEECH_RATE, "channels": 1, "sample_width": 2}
 
 
 class Assistant:
-    """One connection of /ws: a call that lives as long as it, one turn after the other."""
+    """One connection of /ws: a call that lives as long as it, one turn after the other. A call that
+    is lost is opened again and goes on with its session.
+    """
 
     def __init__(
         self,
@@ -55,15 +65,22 @@ class Assistant:
         self._call: Call | None = None
         self._audio = TurnAudio(query, self._largest)  # of the turn that is being sent
         self._replying: asyncio.Task[None] | None = None
+        self._session = query.session  # of the newest call
+        self._uid = ""  # of the call that the present turn began in
         self._turn = 0  # the last of the present call that had a reply
-        # of this connection, for the next call
+        # of this connection, for a next call whose session the server does not know any more
         self._history: deque[dict[str, str]] = deque(maxlen=HISTORY_LINES)
 
     async def serve(self, message: Any) -> None:
+        """`message`: the first; None: the client goes on with an earlier conversation, whose last
+        reply it may be waiting for.
+        """
         receiving: asyncio.Future[Any] | None = None
+        quiet = self._go_on
         try:
             while message is None or message["type"] != "websocket.disconnect":
-                await (self._release() if message is None else self._receive(message))
+                await (quiet() if message is None else self._receive(message))
+                quiet = self._release
                 left = self._expires_at - time.monotonic()
                 if left <= 0:
                     await self._send(
@@ -89,10 +106,25 @@ class Assistant:
             finally:
                 await self._hang_up()
 
+    async def _go_on(self) -> None:
+        """With the conversation that the client names: a reply that was cut off comes now."""
+        try:
+            ready = (await self._open(interrupts=False)).ready
+        except ApiError as problem:
+            await self._fail(problem)
+            return
+        if not ready.resumed:
+            named = f"{self._query.session[:60]!r} is not known to this server and key"
+            why = f"{named}, or not any more; the conversation starts anew"
+            await self._fail(ApiError(404, why, code="session_not_found"))
+        elif ready.pending:
+            reply = SpokenReply(0, asked_last(ready), comes_again=True)
+            self._replying = asyncio.create_task(self._reply(reply, None))
+
     async def _release(self) -> None:
         """No frame for long: the call is closed, which frees its place.
 
-        The next one is opened with the history.
+        The next one goes on with its session.
         """
         if self._replying is not None and not self._replying.done():
             return
@@ -138,38 +170,87 @@ class Assistant:
     async def _accept_audio(self, data: bytes) -> None:
         if not data:
             return
+        begins = not self._audio.started
         samples = self._audio.accept(data)
-        if samples is not None:
-            await (await self._open()).send_audio(samples)
+        if samples is None:
+            return
+        if begins:
+            self._uid = (await self._open()).uid
+        if self._call is not None:
+            await self._call.send_audio(samples)
 
     async def _end_turn(self) -> None:
         audio, self._audio = self._audio, TurnAudio(self._query, self._largest)
-        call = await self._open()
         if not audio.started:
             raise ApiError(400, NO_SPEECH, code="no_speech")
-        pieces, rest = audio.pieces(self._decoders, self._address), audio.rest()
-        if rest is not None:
+        rest, call = audio.rest(), self._call
+        sent = rest is not None and call is not None and call.is_open and call.uid == self._uid
+        if sent and rest is not None and call is not None:
             await call.send_audio(rest)
             await call.send("commit")
-        self._replying = asyncio.create_task(self._reply(call, pieces))
+        else:  # a file, or samples of which a process took some with it
+            await (await self._open()).send("clear")
+        reply = SpokenReply(self._turn)
+        self._replying = asyncio.create_task(self._reply(reply, audio, sent))
 
-    async def _open(self) -> Call:
+    async def _open(self, interrupts: bool = True) -> Call:
+        """The call, which has no unread events. `interrupts`: a reply of it that was lost is not
+        wanted any more, since the client was told so and goes on. Raises ApiError.
+        """
+        if self._call is not None and not await self._up_to_date(self._call):
+            await self._hang_up()
         if self._call is None:
-            options = {**TURN, "history": list(self._history)}
-            self._call = await self._upstream.open_call(options, address=self._address)
+            options = {**TURN, "history": list(self._history), "session": self._session}
+            self._call = call = await self._upstream.open_call(
+                options, address=self._address, resume_s=RESUME_S
+            )
+            self._session = call.ready.session or ""
+            if call.ready.resumed and not self._history:
+                self._history.extend(asdict(line) for line in call.ready.history or ())
+            if interrupts and call.ready.pending:
+                await call.send("interrupt")
         return self._call
 
-    async def _reply(self, call: Call, pieces: AsyncGenerator[bytes, None] | None) -> None:
-        """Sends the reply to a turn.
+    async def _up_to_date(self, call: Call) -> bool:
+        """Reads what came since the last reply; False where the call is over."""
+        away = False
+        while away or call.has_events:
+            match await call.receive():
+                case ConnectionLost():
+                    away = True
+                case Reconnected():
+                    away = False
+                    await self._opened_again(call)
+                case Closed():
+                    return False
+        return True
 
-        `pieces`: a file that still has to be sent; meanwhile the client may close the connection or
-        send the next turn.
+    async def _opened_again(self, call: Call) -> None:
+        """With turns that are counted anew, and what the server remembers of the conversation."""
+        self._turn, self._session = 0, call.ready.session or ""
+        if not call.ready.resumed:
+            await call.send("history", lines=list(self._history))
+        elif call.ready.pending:
+            await call.send("interrupt")
+
+    async def _reply(self, reply: SpokenReply, audio: TurnAudio | None, sent: bool = True) -> None:
+        """Sends the reply to a turn, whose `audio` may not have been `sent` yet; meanwhile the
+        client may close the connection or send the next turn.
         """
-        reply = SpokenReply(self._turn)
+        call = self._call
+        if call is None:
+            return
         try:
-            if pieces is not None:
-                await send_turn(call, pieces)
-            await self._send_reply(call, reply)
+            if audio is not None and not sent:
+                await self._send_turn(call, audio)
+            try:
+                await self._send_reply(call, reply)
+            except TurnLost:
+                if audio is None:
+                    raise
+                await self._opened_again(call)
+                await self._send_turn(call, audio)
+                await self._send_reply(call, reply)
         except ApiError as problem:
             await self._fail(problem)
         except (WebSocketDisconnect, RuntimeError):
@@ -178,6 +259,9 @@ class Assistant:
             if self._call is call:
                 self._turn = reply.turn
             self._remember(reply)
+
+    async def _send_turn(self, call: Call, audio: TurnAudio) -> None:
+        await send_turn(call, audio.pieces(self._decoders, self._address))
 
     async def _send_reply(self, call: Call, reply: SpokenReply) -> None:
         sent, played_bytes = 0, 0
@@ -189,18 +273,14 @@ class Assistant:
                     part = media.wav_header(SPEECH_RATE) + part
             sent += len(part)
             await self._send(part)
-        # The client has all of it. For the call the reply counts as played, however long it lasts:
-        # otherwise the next turn would overlap it.
-        seconds = played_bytes / BYTES_A_SECOND
-        await call.send("heard", turn=reply.turn, seconds=seconds)
-        await call.send("interrupt")
+        await counts_as_played(call, reply.turn)
         await self._send(
             {
                 "type": "audio_complete",
                 "transcript": reply.transcript,
                 "reply": reply.text,
                 "size": sent,
-                "duration": round(seconds, 3),
+                "duration": round(played_bytes / BYTES_A_SECOND, 3),
             }
         )
 
@@ -208,6 +288,7 @@ class Assistant:
         kind = "wav" if self._query.output == "wav" else "pcm"
         return {
             "type": "metadata",
+            "session": self._session,
             "transcript": reply.transcript,
             "reply": reply.text,
             "audio_info": {"format": kind, **INFO},
@@ -215,8 +296,10 @@ class Assistant:
 
     def _remember(self, reply: SpokenReply) -> None:
         for role, text in (("user", reply.transcript), ("assistant", reply.text)):
-            if text:
-                self._history.append({"role": role, "text": text[:LINE_LENGTH]})
+            line = {"role": role, "text": text[:LINE_LENGTH]}
+            known = self._history and self._history[-1] == line  # of an earlier connection
+            if text and not known:
+                self._history.append(line)
 
     async def _stop_reply(self, *, notify: bool) -> None:
         """Audio arrived during a reply."""

@@ -29,6 +29,7 @@ class Query:
             raise ApiError(
                 400, f"output is {self.output[:40]!r}; allowed: wav, pcm", code="invalid_value"
             )
+        self.session = values.get("session", "")  # to go on with
         self.rate, self.channels = (
             _whole(values, "sample_rate", MICROPHONE_RATE, 4000, 192_000),
             _whole(values, "channels", 1, 1, 8),

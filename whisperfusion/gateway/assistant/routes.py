@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from whisperfusion.gateway.assistant.query import Query, names_itself
 from whisperfusion.gateway.assistant.reply import TURN, SpokenReply, reply_to
 from whisperfusion.gateway.decoding.pool import DecoderPool
 from whisperfusion.gateway.leaving import while_there
-from whisperfusion.gateway.upstream import Upstream
+from whisperfusion.gateway.upstream import RESUME_S, Upstream
 from whisperfusion.settings import Settings
 from whisperfusion.wire.openai_rest import ApiError
 
@@ -29,18 +30,28 @@ def router(settings: Settings, upstream: Upstream, decoders: DecoderPool, host: 
     async def interact(request: Request) -> Response:
         """A spoken question to a spoken answer.
 
-        What was understood and said is in X-Transcript and X-Reply, percent-encoded.
+        What was understood and said is in X-Transcript and X-Reply, percent-encoded. The next
+        question goes on with the conversation where it has X-Session as `session`.
         """
-        file = await _recording(request)
+        file = forms.needed(await _recording(request), "file")
         address = request.client.host if request.client else ""
-        call = await upstream.open_call(TURN, address=address)
+        options = {**TURN, "session": request.query_params.get("session", "")}
+        call = await upstream.open_call(options, address=address, resume_s=RESUME_S)
+
+        def pieces() -> AsyncGenerator[bytes, None]:
+            file.seek(0)
+            return decoders.pieces(file, address)
+
         try:
+            if call.ready.pending:  # its client asks something else now
+                await call.send("interrupt")
             reply = SpokenReply()
-            pieces = decoders.pieces(forms.needed(file, "file"), address)
-            pcm = b"".join(await while_there(request, reply_to(call, reply, pieces)))
+            pcm = await while_there(request, reply_to(call, reply, pieces))
         finally:
             await call.close()
         headers = {"X-Transcript": quote(reply.transcript), "X-Reply": quote(reply.text)}
+        if call.ready.session:
+            headers["X-Session"] = call.ready.session
         return Response(
             media.wav_header(SPEECH_RATE, len(pcm)) + pcm, media_type="audio/wav", headers=headers
         )
@@ -48,8 +59,9 @@ def router(settings: Settings, upstream: Upstream, decoders: DecoderPool, host: 
     @routes.websocket("/ws")
     async def ws(client: WebSocket) -> None:
         await client.accept()
-        first = await client.receive()
-        if first.get("text") and names_itself(first["text"]):
+        goes_on = bool(client.query_params.get("session"))  # and may have nothing to send yet
+        first = None if goes_on else await client.receive()
+        if first and first.get("text") and names_itself(first["text"]):
             await proxy.relay(client, host, settings.asr_port, first["text"])
             return
         try:

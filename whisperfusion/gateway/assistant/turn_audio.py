@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncGenerator
 from typing import BinaryIO, cast
 
+from whisperfusion.audio import Samples
 from whisperfusion.gateway import forms, media
 from whisperfusion.gateway.assistant.query import Query
 from whisperfusion.gateway.decoding.pool import DecoderPool
@@ -14,7 +15,8 @@ from whisperfusion.wire.pcm import encode
 
 
 class TurnAudio:
-    """A file, which is kept until the turn ends, or samples, which are sent on at once.
+    """A file, or samples, which are sent on at once. Both are kept until the turn is answered: a
+    process that dies takes with it what it was sent.
 
     `largest`: bytes.
     """
@@ -23,6 +25,7 @@ class TurnAudio:
         self._query, self._largest, self._size = query, largest, 0
         self._file: BinaryIO | None = None
         self._samples: media.RawDecoder | None = None
+        self._sent: list[bytes] = []  # of the samples, as s16
 
     @property
     def started(self) -> bool:
@@ -44,18 +47,26 @@ class TurnAudio:
             else:
                 self._samples = media.RawDecoder(self._query.rate, self._query.channels)
         if self._samples is not None:
-            return encode(self._samples.feed(data), "int16")
+            return self._kept(self._samples.feed(data))
         if self._file is not None:
             self._file.write(data)
         return None
 
     def rest(self) -> bytes | None:
         """The end of the samples, as s16; None for a file."""
-        return None if self._samples is None else encode(self._samples.close(), "int16")
+        return None if self._samples is None else self._kept(self._samples.close())
 
-    def pieces(self, decoders: DecoderPool, address: str) -> AsyncGenerator[bytes, None] | None:
-        """The decoded file, as s16; None for samples."""
+    def _kept(self, samples: Samples) -> bytes:
+        self._sent.append(encode(samples, "int16"))
+        return self._sent[-1]
+
+    def pieces(self, decoders: DecoderPool, address: str) -> AsyncGenerator[bytes, None]:
+        """All of the turn as s16, which may be had again."""
         if self._file is None:
-            return None
+            return self._all_sent()
         self._file.seek(0)
         return decoders.pieces(self._file, address)
+
+    async def _all_sent(self) -> AsyncGenerator[bytes, None]:
+        for piece in self._sent:
+            yield piece

@@ -51,14 +51,12 @@ from whisperfusion.gateway.realtime.items import Items
 from whisperfusion.gateway.realtime.mcp import McpTools
 from whisperfusion.gateway.realtime.pacing import Pacing
 from whisperfusion.gateway.realtime.response import Response, Send, failure
-from whisperfusion.gateway.upstream import DOWN, Upstream, api_errors
+from whisperfusion.gateway.upstream import DOWN, RESUME_S, Upstream, api_errors
 from whisperfusion.wire.openai_rest import ApiError
 from whisperfusion.wire.realtime import RealtimeError, Session
 from whisperfusion.wire.realtime_history import history
 from whisperfusion.wire.realtime_items import error
 from whisperfusion.wire.realtime_options import reply_options, transcription_options
-
-RESUME_S = 60.0  # for which a lost call is opened again; a server loads its models meanwhile
 
 log = logging.getLogger("realtime")
 
