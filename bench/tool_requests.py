@@ -150,8 +150,8 @@ def routed(request: str, llm: LLM) -> ToolCall | None:
         try:
             next(asked)
         except StopIteration as ended:
-            found: ToolCall | None = ended.value
-            return found
+            found: list[tuple[str, ToolCall]] = ended.value
+            return found[0][1] if found else None
 
 
 def models(names: list[str], settings: Settings) -> Iterator[tuple[str, LLM]]:

@@ -102,6 +102,7 @@ def test_each_language_has_all_of_it() -> None:
     assert len(WORDS) > 10
     for language, known in WORDS.items():
         assert known.note.startswith("(") and known.note.endswith(")") and known.filler, language
+        assert known.failed and known.interrupted and known.failed != known.interrupted
         assert known.stops <= known.commands
         for stop in known.commands:
             assert words(stop) and not is_backchannel(stop, language), (language, stop)

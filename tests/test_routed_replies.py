@@ -89,6 +89,14 @@ def test_a_built_in_tool_costs_no_model(machine):
     assert (finished.id, finished.output) == (started.id, "408")
 
 
+def test_two_requests_of_one_turn_are_both_done_and_said(machine):
+    one = machine()
+    found = one.reply("Set a timer for five minutes, and what is 24 times 17?", names=BUILT_IN)
+    assert said(found) == "The timer is set for 5 minutes. 24 times 17 is 408."
+    assert of(SetTimer, found)[0].after_s == 300 and one.llm.prompts == []
+    assert [use.name for use in of(ToolStarted, found)] == ["set_timer", "calculate"]
+
+
 def test_a_reply_without_a_tool_has_a_prompt_without_tools(machine):
     one = machine(("Fine.",))
     assert said(one.reply("How are you?", names=BUILT_IN, tools=CLIENT)) == "Fine."

@@ -19,7 +19,7 @@ from whisperfusion.generation.routing import is_routed, route
 from whisperfusion.messages import ChatMessage
 from whisperfusion.tools import ServerTool
 from whisperfusion.tools.builtin.calculator import calculated
-from whisperfusion.tools.router import Candidates, Chosen, decide, fitting_choice
+from whisperfusion.tools.router import Candidates, Chosen, decide, fitting_choice, several
 from whisperfusion.tools.router.gate import candidates
 from whisperfusion.tools.router.selection import chosen, grammar, question
 
@@ -74,6 +74,43 @@ def decided(text: str) -> Chosen | Candidates | None:
 )
 def test_a_request_for_a_built_in_tool(text, name, arguments):
     assert decided(text) == Chosen(name, arguments)
+    assert decide(text, TOOLS, NOW, language="en") == decided(text)
+    # what is said of a result is English
+    assert not isinstance(decide(text, TOOLS, NOW, language="es"), Chosen)
+
+
+TIME_AND_TIMER = [("get_time", {}), ("set_timer", {"minutes": 5})]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("What time is it and set a timer for five minutes.", TIME_AND_TIMER),
+        ("What time is it? And please set a timer for five minutes.", TIME_AND_TIMER),
+        ("Set a timer for five minutes, and what time is it?", TIME_AND_TIMER[::-1]),
+        (
+            "What is 5 times 7 and what is 9 times 9?",
+            [("calculate", {"expression": "5 * 7"}), ("calculate", {"expression": "9 * 9"})],
+        ),
+        ("Set a timer for one hour and thirty minutes.", []),
+        ("What is the date and the time?", []),
+        ("Remind me in ten minutes to buy milk and bread.", []),
+        ("What time is it and who won the cup?", []),
+        ("What time is it? I set a timer for five minutes yesterday.", []),
+        ("Set a timer for five minutes and goodbye.", []),
+        ("Set a timer and what time is it?", []),
+        ("What time is it and what time is it?", []),
+    ],
+)
+def test_two_requests_of_one_turn(text, found):
+    each = several(text, TOOLS, NOW)
+    assert [(one.name, one.arguments) for _, one in each] == found
+    assert several(text, TOOLS, NOW, "es") == ()
+
+
+def test_no_recorded_request_is_two():
+    for one in [*requests("first"), *requests("held_out")]:
+        assert several(one.text, TOOLS, NOW) == (), one.text
 
 
 @pytest.mark.parametrize(
@@ -277,7 +314,7 @@ def routed(text: str, llm) -> ToolCall | None:
         try:
             assert next(asked) == ""
         except StopIteration as ended:
-            return ended.value
+            return ended.value[0][1] if ended.value else None
 
 
 def test_only_small_models_are_routed():
@@ -313,4 +350,4 @@ def test_only_the_newest_words_of_the_user_are_routed():
     )
     with pytest.raises(StopIteration) as ended:
         next(route(history, TOOLS, SmallLLM(), NOW))
-    assert ended.value.value is None
+    assert ended.value.value == []

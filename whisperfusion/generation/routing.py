@@ -13,7 +13,7 @@ from whisperfusion.engines.remote.chat import given_in
 from whisperfusion.errors import EngineError
 from whisperfusion.messages import ChatMessage
 from whisperfusion.tools import ServerTool
-from whisperfusion.tools.router import Candidates, Chosen, decide, fitting_choice
+from whisperfusion.tools.router import Candidates, Chosen, decide, fitting_choice, several
 from whisperfusion.tools.router.selection import grammar, question
 
 RESULT = "[{}: {}]"  # of a tool, by name
@@ -32,16 +32,23 @@ def route(
     tools: Sequence[ServerTool],
     engine: LLM | None,
     now: datetime,
-) -> Generator[str, None, ToolCall | None]:
-    """The call that the newest words of the user ask for. Empty pieces while a model is asked."""
+    language: str = "",
+) -> Generator[str, None, list[tuple[str, ToolCall]]]:
+    """The calls that the newest words of the user ask for, in `language`, each with the words that
+    do. Empty pieces while a model is asked.
+    """
     if not history or history[-1].role != "user":
-        return None
+        return []
     text = history[-1].text
-    found = decide(text, tools, now, _used_before(history))
+    if each := several(text, tools, now, language):
+        return [(words, _call(one)) for words, one in each]
+    found = decide(text, tools, now, _used_before(history), language)
     if isinstance(found, Candidates):
         found = yield from _asked(text, found, engine, now)
-    if found is None:
-        return None
+    return [] if found is None else [(text, _call(found))]
+
+
+def _call(found: Chosen) -> ToolCall:
     return ToolCall("routed", found.name, json.dumps(found.arguments, ensure_ascii=False))
 
 

@@ -173,28 +173,25 @@ class _Turn:
             self._tools = replace(self._tools, choice="auto")  # "required" has been met
 
     def _use_routed(self) -> Generator[str, None, bool]:
-        """Runs the tool that was chosen for a model which cannot. True: the reply is complete."""
+        """Runs the tools that were chosen for a model which cannot. True: the reply is complete."""
         loop = self._loop
         tools = [bound.tool for bound in self._bound.values()]
         *before, newest = self._history or (ChatMessage("system", ""),)
-        question = without_notes(newest.text)
-        asked = (*before, newest._replace(text=question))
-        found = yield from route(asked, tools, self._engine, local_time(loop.zone))
-        if found is None:
+        asked = (*before, newest._replace(text=without_notes(newest.text)))
+        now, language = local_time(loop.zone), self._job.language
+        found = yield from route(asked, tools, self._engine, now, language)
+        if not found:
             return False
-        if not (yield from self._use([found])):
+        if not (yield from self._use([call for _, call in found])):
             return True
-        (use,) = self._uses or (None,)
-        if use is None or not use.bound.tool.trusted:
+        told = [
+            _in_words(use, question)
+            for use, (question, _) in zip(self._uses, found, strict=False)
+            if use.bound.tool.trusted
+        ]
+        if len(told) < len(found) or None in told:
             return False
-        outcome, given = _outcome(use), json.loads(found.arguments)
-        if outcome.failed:
-            words = spoken_failure(found.name, given, outcome.output)
-        else:
-            words = spoken_result(found.name, given, outcome.output, question)
-        if words is None:
-            return False
-        self._answer.say(words)
+        self._answer.say(" ".join(filter(None, told)))
         return True
 
     def _use_approved(self) -> Generator[str, None, bool]:
@@ -373,6 +370,14 @@ class _Turn:
     def _named_anew(self, call: ToolCall) -> ToolCall:
         """With an id that no call of another round or turn has: some engines count from 0."""
         return replace(call, id=f"call_{uuid.uuid4().hex[:12]}")
+
+
+def _in_words(use: _Use, question: str) -> str | None:
+    """What the server says of the outcome; None where the model has to find words."""
+    outcome, given = _outcome(use), json.loads(use.call.arguments)
+    if outcome.failed:
+        return spoken_failure(use.call.name, given, outcome.output)
+    return spoken_result(use.call.name, given, outcome.output, question)
 
 
 def _outcome(use: _Use) -> Outcome:

@@ -19,6 +19,7 @@ from whisperfusion.messages import (
     Ticket,
     ToolCalled,
 )
+from whisperfusion.text.languages import ENGLISH, words_of
 from whisperfusion.text.segmentation import CHARACTERS_PER_S, Clauses, played_text_of, same_words
 from whisperfusion.turns.commands import (
     Command,
@@ -34,7 +35,7 @@ from whisperfusion.turns.history import ChatHistory, with_facts
 from whisperfusion.turns.options import Options
 from whisperfusion.turns.tool_uses import ToolUses
 
-APOLOGY = "Sorry, something went wrong. Please try again."
+APOLOGY = ENGLISH.failed
 
 
 @dataclass
@@ -332,7 +333,8 @@ class Replies:
 
     def apologize(self, now: float) -> list[Command]:
         """A reply that needs no model, and is no part of the history."""
-        reply = Reply(self.ticket, "", now, pieces={0: APOLOGY}, apology=True)
+        sorry = words_of(self.options.language).failed or APOLOGY
+        reply = Reply(self.ticket, "", now, pieces={0: sorry}, apology=True)
         return self._say(reply)
 
     def announce(self, announcement: Announcement, now: float) -> list[Command]:

@@ -10,7 +10,12 @@ from __future__ import annotations
 from whisperfusion.text.languages import ar, bn, de, es, fr, hi, it, ja, pt, ru, ur, zh
 from whisperfusion.text.languages.words import Words
 
-ENGLISH = Words("(Answer in English.)", "One moment.")
+ENGLISH = Words(
+    "(Answer in English.)",
+    "One moment.",
+    "Sorry, something went wrong. Please try again.",
+    "Sorry, I was interrupted.",
+)
 NOTHING = Words("", "")
 WORDS: dict[str, Words] = {
     "en": ENGLISH,

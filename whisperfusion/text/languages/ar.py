@@ -7,6 +7,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(أجب باللغة العربية.)",
     "لحظة واحدة.",
+    failed="عذرًا، حدث خطأ ما. يرجى المحاولة مرة أخرى.",
+    interrupted="عذرًا، حدث انقطاع.",
     hesitations="اه امم يعني",
     open_words="""
         في من إلى الى على عن مع و أو او ثم لكن ولكن لأن أن إن إذا اذا كي لكي حتى التي الذي الذين بين

@@ -7,6 +7,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(বাংলায় উত্তর দাও।)",
     "এক মুহূর্ত।",
+    failed="দুঃখিত, কিছু একটা সমস্যা হয়েছে। আবার চেষ্টা করুন।",
+    interrupted="দুঃখিত, মাঝখানে বাধা পড়েছিল।",
     hesitations="উম মানে ইয়ে",
     open_words="এবং আর কিন্তু কারণ যে যদি বা অথবা তবে যখন যাতে কেননা তাই",
     backchannels="""

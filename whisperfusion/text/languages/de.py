@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(Antworte auf Deutsch.)",
     "Einen Moment.",
+    failed="Entschuldigung, da ist etwas schiefgegangen. Bitte versuchen Sie es noch einmal.",
+    interrupted="Entschuldigung, ich wurde unterbrochen.",
     hesitations="äh ähm öh hm tja",
     open_words="""
         der die den dem des ein eine einen einem einer eines und oder aber sondern weil dass wenn ob

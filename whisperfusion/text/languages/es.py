@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(Responde en español.)",
     "Un momento.",
+    failed="Perdón, algo ha salido mal. Inténtelo otra vez, por favor.",
+    interrupted="Perdón, hubo una interrupción.",
     hesitations="eh ehm em mmm este",
     open_words="""
         el la los las un una unos unas de del al a en con por para sin sobre entre y e o u ni pero

@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(Réponds en français.)",
     "Un instant.",
+    failed="Pardon, quelque chose s'est mal passé. Veuillez réessayer.",
+    interrupted="Pardon, il y a eu une interruption.",
     hesitations="euh heu hum ben bah",
     open_words="""
         le la les l un une des du de d à au aux dans sur sous avec sans pour par chez entre vers et

@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(हिंदी में जवाब दो।)",
     "एक क्षण।",
+    failed="माफ़ कीजिए, कुछ गड़बड़ हो गई। कृपया फिर से कहिए।",
+    interrupted="माफ़ कीजिए, बीच में रुकावट आ गई।",
     hesitations="अं उम मतलब",
     open_words="और लेकिन मगर परंतु क्योंकि कि अगर या ताकि जब जो बल्कि चूँकि इसलिए तथा एवं",
     backchannels="""

@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(Rispondi in italiano.)",
     "Un momento.",
+    failed="Scusi, qualcosa è andato storto. Riprovi, per favore.",
+    interrupted="Scusi, c'è stata un'interruzione.",
     hesitations="ehm eh mmm cioè",
     open_words="""
         il lo la i gli le un uno una di del dello della dei degli delle a al allo alla ai agli alle

@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(日本語で答えてください。)",
     "少々お待ちください。",
+    failed="すみません、問題が発生しました。もう一度お願いします。",
+    interrupted="すみません、途中で途切れました。",
     hesitations="えっと えーと ええと あのー そのー うーん",
     open_words="を それで そして しかし つまり 例えば この あの その または それから",
     backchannels="""

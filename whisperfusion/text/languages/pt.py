@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(Responda em português.)",
     "Um momento.",
+    failed="Desculpe, algo deu errado. Tente outra vez, por favor.",
+    interrupted="Desculpe, houve uma interrupção.",
     hesitations="hum hã ahn éh tipo",
     open_words="""
         o a os as um uma uns umas de do da dos das em no na nos nas por pelo pela pelos pelas para

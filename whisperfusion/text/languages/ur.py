@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(اردو میں جواب دیں۔)",
     "ایک لمحہ۔",
+    failed="معذرت، کچھ غلط ہو گیا۔ براہ کرم دوبارہ کوشش کریں۔",
+    interrupted="معذرت، درمیان میں رکاوٹ آ گئی۔",
     hesitations="امم آں مطلب",
     open_words="اور لیکن مگر کیونکہ کہ اگر یا تاکہ جب جو بلکہ چونکہ",
     backchannels="""

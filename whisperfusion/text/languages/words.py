@@ -12,14 +12,17 @@ def _set(text: str) -> frozenset[str]:
 @dataclass(frozen=True)
 class Words:
     """`note` tells a model to answer in the language, and `filler` bridges the wait for a late
-    reply. The others are lower case: `hesitations` and `open_words` ask for more when a turn ends
-    with them, `backchannels` are said without wanting the turn, `commands` are never an echo and
-    interrupt a reply, and `stops` of them are about the reply itself. Backchannels and commands
-    may have several words.
+    reply. `failed` is said instead of a reply, and `interrupted` before one that was cut off comes
+    again; "" = not known. The others are lower case: `hesitations` and `open_words` ask for more
+    when a turn ends with them, `backchannels` are said without wanting the turn, `commands` are
+    never an echo and interrupt a reply, and `stops` of them are about the reply itself.
+    Backchannels and commands may have several words.
     """
 
     note: str
     filler: str
+    failed: str = ""
+    interrupted: str = ""
     hesitations: frozenset[str] = frozenset()
     open_words: frozenset[str] = frozenset()
     backchannels: frozenset[str] = frozenset()
@@ -31,6 +34,8 @@ def words(
     note: str,
     filler: str,
     *,
+    failed: str = "",
+    interrupted: str = "",
     hesitations: str = "",
     open_words: str = "",
     backchannels: str = "",
@@ -41,6 +46,8 @@ def words(
     return Words(
         note,
         filler,
+        failed,
+        interrupted,
         _set(hesitations),
         _set(open_words),
         _phrases(backchannels),

@@ -8,6 +8,8 @@ from whisperfusion.text.languages.words import words
 WORDS = words(
     "(请用中文回答。)",
     "请稍等。",
+    failed="抱歉，出了点问题。请再试一次。",
+    interrupted="抱歉，刚才中断了。",
     hesitations="呃 那个那个 嗯那个",
     open_words="""
         和 跟 与 或者 还是 因为 但是 可是 不过 所以 如果 而且 虽然 把 被 对于 关于 从 比如 例如 然后

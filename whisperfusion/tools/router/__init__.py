@@ -9,6 +9,7 @@ for all others (`gate`), and only what passes is put to the model, as a form to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,14 @@ from whisperfusion.tools.router.sums import story, told
 from whisperfusion.tools.router.time_of_day import time_elsewhere
 from whisperfusion.tools.router.timers import timer_length
 
-__all__ = ["Candidates", "Chosen", "decide", "fitting_choice"]
+__all__ = ["Candidates", "Chosen", "decide", "fitting_choice", "several"]
 
 
 LONGEST = 400  # characters: a story is not a request
+APART = re.compile(r"[.?!;,]? and (?:then |also )?|[.?!;] ", re.IGNORECASE)
+MOST = 3  # requests of one turn
+# a search may be for what stands behind "and", and who is not done does not hang up
+ALONE = frozenset({FRESH_SEARCH, "end_call"})
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,43 @@ def _heard(text: str, now: datetime) -> Heard:
     return Heard(" ".join(text.split()), now)
 
 
+def several(
+    text: str, tools: Sequence[ServerTool], now: datetime, language: str = ""
+) -> tuple[tuple[str, Chosen], ...]:
+    """The requests for built-in tools that the user's words are made of, each with its own words;
+    () unless there are two or three, apart by "and" or the end of a sentence, and nothing else.
+    """
+    parts = [part for one in APART.split(" ".join(text.split())) if (part := one.strip())]
+    if len(text) > LONGEST or not 2 <= len(parts) <= MOST:
+        return ()
+    found: list[tuple[str, Chosen]] = []
+    for part in parts:
+        one = decide(part, [tool for tool in tools if tool.name in RULES], now, language=language)
+        if not isinstance(one, Chosen) or one.name in ALONE or one in (past for _, past in found):
+            return ()
+        if one.name == "set_timer" and not {"hours", "minutes", "seconds"} & set(one.arguments):
+            return ()  # the answer to it asks how long
+        found.append((part, one))
+    return tuple(found)
+
+
 def decide(
-    text: str, tools: Sequence[ServerTool], now: datetime, before: Chosen | None = None
+    text: str,
+    tools: Sequence[ServerTool],
+    now: datetime,
+    before: Chosen | None = None,
+    language: str = "",
 ) -> Chosen | Candidates | None:
     """The tool that the user's words ask for. `now` is the user's time of day, `before` the tool
-    that the reply before used, since an answer to it may follow.
+    that the reply before used, since an answer to it may follow. `language` of the words: "" = not
+    known, which is taken for English. The rules, and what is said of a result, are English, so
+    words in another language find other tools only.
     """
     if len(text) > LONGEST:
         return None
+    if language not in ("", "en"):
+        passed = candidates(text, [tool for tool in tools if tool.name not in RULES])
+        return Candidates(passed) if passed else None
     heard = _heard(text, now)
     offered = {tool.name: tool for tool in tools}
     others = [tool for tool in tools if tool.name not in RULES]
