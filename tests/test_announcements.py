@@ -22,6 +22,7 @@ from whisperfusion.messages import (
     ToolFinished,
     ToolStarted,
 )
+from whisperfusion.text.languages import WORDS
 from whisperfusion.turns import events
 from whisperfusion.turns.announcements import INTERRUPTED
 from whisperfusion.turns.commands import (
@@ -319,6 +320,15 @@ def test_a_lost_reply_is_apologized_for_and_its_turn_is_replied_to_again():
     turns.receive(PlaybackProgress(generate.ticket, 0, 0.0, 1.0), 2.1)
     assert said(end(turns)) == TEA.text
     assert turns.history == [*ASKED, ChatMessage("assistant", "Paris.")]
+
+
+def test_apologies_are_in_the_language_of_the_call_where_it_is_known():
+    turns, out = lost(*ASKED, language="es")
+    assert said(out) == WORDS["es"].interrupted
+    end(turns)
+    out = turns.receive(Failed(turns.reply.ticket, "llm", "It broke."), 61.0)
+    assert said(out) == WORDS["es"].failed and turns.history == []
+    assert said(lost(*ASKED, language="cy")[1]) == INTERRUPTED.text
 
 
 def test_who_speaks_over_the_apology_is_answered_once():

@@ -25,6 +25,7 @@ from whisperfusion.messages import (
     PlaybackProgress,
     Sentence,
     SetTimer,
+    Stage,
     Summarize,
     Summarized,
     Ticket,
@@ -35,7 +36,7 @@ from whisperfusion.sessions import Pending, Session, StoreError, owner_of
 from whisperfusion.sessions.sqlite import SqliteStore
 from whisperfusion.settings import Settings
 from whisperfusion.turns import events
-from whisperfusion.turns.announcements import INTERRUPTED
+from whisperfusion.turns.announcements import INTERRUPTED, MOST_TOLD
 from whisperfusion.turns.conversation import Conversation
 from whisperfusion.turns.options import Options
 from whisperfusion.wire import asr_socket
@@ -79,6 +80,7 @@ class Call:
         service.post = self.posted.append
         service.estimate_wait = lambda: None
         service.replied = lambda latency: None
+        service.turn_lost = lambda message: None
         shake = parse_handshake(json.dumps({"uid": name, "events": True, **hello}))
         self.caller = Caller(
             name,
@@ -197,6 +199,104 @@ async def test_another_process_goes_on_with_all_of_it(new):
     assert again.said == "The tea is ready." and again.caller.resumed
     assert [one.id for one in again.caller.timers.running] == ["late"]
     again.caller.hang_up()
+
+
+TEA = "The tea is ready."
+
+
+async def until_said(call: Call, text: str) -> None:
+    async def wait() -> None:
+        while text not in call.said:
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(wait(), PATIENCE_S)
+
+
+async def with_a_timer(process: Process, session: str = "") -> Call:
+    """Its announcement has begun, and nothing of it was heard."""
+    call = await process.call(session)
+    call.caller.message(SetTimer(Ticket("c", 1), "tea", TEA, 0.0))
+    await until_said(call, TEA)
+    return call
+
+
+def timers_of(record: Session) -> list[str]:
+    return [one.id for one in record.timers]
+
+
+async def test_a_timer_that_a_death_cuts_off_is_said_by_the_next_process(new):
+    """Set and to come, in another test; here it was due: while it waits for the end of a reply,
+    and while it is being said.
+    """
+    first = new()
+    call = await first.call()
+    id = call.memory.session.id
+    ticket = call.ask("alpha")
+    call.caller.message(Sentence(ticket, 0, "Beta.", last=True))
+    call.caller.message(PlaybackProgress(ticket, 0, 0.0, 1.0))
+    call.caller.message(SetTimer(Ticket("c", 1), "tea", TEA, 0.0))
+    while call.caller.timers.running:
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.3)  # a look at the record while a reply is played is put off so long
+    assert TEA not in call.said
+    assert timers_of(await stored(first, id, lambda one: one.timers)) == ["tea"]
+    second = new()
+    again = await second.call(id)
+    assert again.said == INTERRUPTED.text
+    again.end_reply()
+    again.answer(again.of(Generate)[-1].ticket, "Beta.")
+    await until_said(again, TEA)  # behind the reply that was taken up
+    heard = again.caller.conversation.reply_ticket
+    again.caller.message(PlaybackProgress(heard, 0, 0.9, 1.0))
+    cut = await stored(second, id, lambda one: one.timers and one.timers[0].told)
+    third = new()
+    last = await third.call(id)
+    await until_said(last, TEA)
+    assert cut.timers[0].told == 1 and last.caller.timers.running == ()
+    last.end_reply()
+    assert (await stored(third, id, lambda one: not one.timers)).history[-1].text == TEA
+    nothing = await new().call(id)
+    await asyncio.sleep(0)
+    assert nothing.said == "" and nothing.history[-1] == TEA
+
+
+async def test_a_timer_goes_on_with_a_connection_that_takes_the_call_over(new):
+    process = new()
+    call = await with_a_timer(process)
+    newer = await process.call(call.memory.session.id)
+    await until_said(newer, TEA)
+    newer.caller.control(asr_socket.Interrupt())  # on purpose: it has ended
+    assert newer.memory.record().timers == ()
+
+
+async def test_the_death_of_the_speaking_process_alone_says_a_timer_again(new):
+    call = await with_a_timer(new())
+    call.caller.message(
+        PlaybackProgress(call.caller.conversation.reply_ticket, 0, 0.9, 1.0)  # of 1 s
+    )
+    call.caller.stage(Stage("tts", "down"))
+    assert call.said == f"{TEA} {TEA}"
+    call.end_reply()
+    assert call.said == f"{TEA} {TEA}" and call.memory.record().timers == ()
+
+
+async def test_a_timer_that_may_be_what_kills_is_not_said_for_ever(new):
+    call = await with_a_timer(new())
+    for _ in range(5):
+        call.caller.stage(Stage("tts", "down"))
+    assert call.said.count(TEA) == MOST_TOLD and call.memory.record().timers == ()
+    process = new()
+    call = await with_a_timer(process)
+    session = call.memory.session.id
+    for told in range(1, MOST_TOLD):
+        await stored(
+            process, session, lambda one, told=told: [told] == [t.told for t in one.timers]
+        )
+        process = new()
+        await until_said(call := await process.call(session), TEA)
+    await stored(process, session, lambda one: not one.timers)
+    last = await new().call(session)
+    assert last.said == "" and last.caller.timers.running == () and call.said == TEA
 
 
 async def test_a_summary_goes_on_as_well(new):
@@ -397,7 +497,7 @@ async def test_a_store_that_fails_costs_the_memory_and_nothing_else(new):
 class LongReply:
     """A conversation as its memory sees it, in which what was heard is expensive to find."""
 
-    history, summary, tools_used = (), "", ()
+    history, summary, tools_used, unsaid = (), "", (), ()
     options = SimpleNamespace(language="en")
     reply_ticket: Ticket | None = Ticket("a", 1, 1)
 

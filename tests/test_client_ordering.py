@@ -171,6 +171,16 @@ def test_flushed_audio_that_starts_again_in_the_same_turn_is_heard():
     assert events[1:] == [ReplyAudio(1, b"ab"), Flushed(1), ReplyAudio(1, b"cd")]
 
 
+def test_a_reply_that_comes_by_itself_begins_when_the_one_before_is_done():
+    """A timer that is due comes at once on 6006, while the end of the reply before it may still be
+    on its way on 8888. A client that gets its text in the middle of that reply takes it for none.
+    """
+    before = [("asr", UserTurn(1, "hi")), ("asr", text(1)), ("tts", AudioStarted(1))]
+    events = merged(*before, ("asr", ReplyPlayed(1, 1.0, True)), ("asr", text(2)))
+    assert events[-2:] == [ReplyDone(1), text(2)]
+    assert merged(*before, ("asr", text(2)))[-1:] == [text(2)]  # it was not played yet
+
+
 def test_a_reply_is_done_when_the_server_knows_that_it_was_played():
     """Else what the user says next would be taken for speech over the reply."""
     before = [("asr", UserTurn(1, "hi")), ("asr", text(1)), ("tts", AudioEnded(1))]

@@ -47,7 +47,7 @@ SESSIONS = st.builds(
     caller=TEXT,
     history=st.lists(st.builds(ChatMessage, TEXT, TEXT), max_size=3).map(tuple),
     summary=TEXT,
-    timers=st.lists(st.builds(Timer, TEXT, TEXT, TIME), max_size=2).map(tuple),
+    timers=st.lists(st.builds(Timer, TEXT, TEXT, TIME, st.integers(0, 9)), max_size=2).map(tuple),
     tool_state=st.dictionaries(TEXT, JSON, max_size=3),
     pending=st.none() | st.builds(Pending, TEXT, TEXT),
     ended=st.none() | TIME,

@@ -65,11 +65,14 @@ def call_of(message: object) -> str:
 
 
 class Timer(NamedTuple):
-    """A timer of a call. `due_at` is Unix time, since timers outlive processes."""
+    """A timer of a call. `due_at` is Unix time, since timers outlive processes. `told`: how often
+    it began to be said, and was cut off by the death of a process.
+    """
 
     id: str
     text: str
     due_at: float
+    told: int = 0
 
 
 @dataclass(frozen=True)

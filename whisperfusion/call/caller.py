@@ -441,7 +441,8 @@ class Caller:
         return replace(commit, filler=filler, language=language)
 
     def _timer_due(self, timer: Timer) -> None:
-        self.guarded(self._event, events.Announcement(timer.text))
+        announcement = events.Announcement(timer.text, True, timer.id, timer.due_at, timer.told)
+        self.guarded(self._event, announcement)
 
     # --- time ------------------------------------------------------------------------------------
 

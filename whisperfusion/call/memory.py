@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from whisperfusion.call.timers import Timers
-from whisperfusion.messages import ExtractFacts, FactsExtracted, Ticket
+from whisperfusion.messages import ExtractFacts, FactsExtracted, Ticket, Timer
 from whisperfusion.sessions import (
     Pending,
     Session,
@@ -51,6 +51,14 @@ class Offer(NamedTuple):
     pending: bool = False  # the reply to the last of them was lost
     history: tuple[HistoryLine, ...] | None = None  # None: it did not ask
     summary: str = ""  # of what came before
+
+
+def unfinished_timers(conversation: Conversation, timers: Timers) -> tuple[Timer, ...]:
+    """Those that are due, until their announcement has ended, and those to come."""
+    told = [
+        Timer(one.timer, one.text, one.due_at, one.told) for one in conversation.unsaid if one.timer
+    ]
+    return (*told, *timers.running)
 
 
 class CallMemory:
@@ -148,7 +156,7 @@ class CallMemory:
             ended=now if ended else None,
             history=(*conversation.history, *done),
             summary=conversation.summary,
-            timers=timers.running,
+            timers=unfinished_timers(conversation, timers),
             language=conversation.options.language or "",
             pending=Pending(*unfinished) if unfinished else None,
         )
@@ -180,7 +188,7 @@ class CallMemory:
             conversation.summary,
             conversation.unfinished,
             conversation.tools_used,
-            timers.running,
+            unfinished_timers(conversation, timers),
             conversation.options.language,
         )
 

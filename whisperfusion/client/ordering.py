@@ -9,8 +9,8 @@ rules, whatever the interleaving:
 3. `ReplyDone` comes once, after the last text, the last audio and the last `ReplyPlayed` of the
    reply: what the user says from then on is another turn. Where audio is not paced, it comes after
    the last text and audio, long before that was played. A client without audio, or one that asked
-   for it in the middle of a reply, does not wait for audio. When a newer turn begins, a reply that
-   was written and played is done.
+   for it in the middle of a reply, does not wait for audio. When a newer turn begins, by the user
+   or by a reply that comes by itself, a reply that was written and played is done.
 4. `ReplyDone`, `ReplyInterrupted` and `Failed` end the reply of their turn: no text, tool call,
    audio or second end of it follows. What may follow is an account of it: `ReplyPlayed`, `Latency`,
    and `PlayedText`, which is also what an interruption after `ReplyDone` becomes.
@@ -129,7 +129,8 @@ class EventOrder:
         turn = self._turn(event.turn)
         if turn.over:
             return []
-        events = [event, *self._open(event.turn)]
+        done = [] if turn.opened else self._earlier_done(event.turn)
+        events = [*done, event, *self._open(event.turn)]
         if isinstance(event, ReplyText):
             turn.all_text = event.last
         return [*events, *self._finished(event.turn)]

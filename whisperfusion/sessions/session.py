@@ -119,7 +119,12 @@ def _session(record: dict[str, Any]) -> Session:
         ),
         summary=_get(record, "summary", str, ""),
         timers=tuple(
-            Timer(_get(one, "id", str), _get(one, "text", str, ""), _time(one, "due_at"))
+            Timer(
+                _get(one, "id", str),
+                _get(one, "text", str, ""),
+                _time(one, "due_at"),
+                int(_time(one, "told", 0)),
+            )
             for one in _objects(record, "timers")
         ),
         tool_state=_get(record, "tool_state", dict, {}),

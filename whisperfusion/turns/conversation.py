@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from whisperfusion.audio import MICROPHONE_RATE, VAD_WINDOW
 from whisperfusion.messages import ChatMessage, Ticket
-from whisperfusion.turns import barge_in, events, turn_taking
+from whisperfusion.turns import announcements, barge_in, events, turn_taking
 from whisperfusion.turns.call import Call
 from whisperfusion.turns.commands import Command, RequestTurnDetection, StopTranscribing, TurnCounts
 from whisperfusion.turns.endpointing import (
@@ -127,6 +127,11 @@ class Conversation:
             return None
         said = [one.text for one in self.history if one.role == "user"]
         return (said[-1] if said else "", heard)
+
+    @property
+    def unsaid(self) -> tuple[events.Announcement, ...]:
+        """Announcements that were not said to their end."""
+        return announcements.unsaid(self._call)
 
     @property
     def tools_used(self) -> tuple[ChatMessage, ...]:

@@ -155,11 +155,15 @@ class PlaybackPosition:
 @dataclass(frozen=True)
 class Announcement:
     """Say `text` as soon as nothing else goes on; `remember`: what was heard of it is a part of the
-    dialogue.
+    dialogue. `timer`: the id of the one that is due since `due_at` (Unix time); "" = of none.
+    `told`: how often it was begun.
     """
 
     text: str
     remember: bool = True
+    timer: str = ""
+    due_at: float = 0.0
+    told: int = 0
 
 
 @dataclass(frozen=True)

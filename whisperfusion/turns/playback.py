@@ -11,7 +11,7 @@ from whisperfusion.messages import (
     ToolFinished,
     ToolStarted,
 )
-from whisperfusion.turns import barge_in, turn_end
+from whisperfusion.turns import announcements, barge_in, turn_end
 from whisperfusion.turns.call import Call
 from whisperfusion.turns.commands import Command, ReplyPlayed, ReplyText, Thinking
 from whisperfusion.turns.states import PAUSES, REPLY_STATES, SPEAKING_OVER, USER_STATES
@@ -106,8 +106,11 @@ def stage_down(call: Call, stage: str, now: float) -> list[Command]:
         call.summarizing = None  # it is asked for again
     if reply is None or stage not in ("llm", "tts") or (stage == "llm" and reply.complete):
         return []
-    reason = f"The {stage} process stopped and is being restarted."
-    return failed(call, Failed(reply.ticket, stage, reason), now)
+    reason, said = f"The {stage} process stopped and is being restarted.", reply.announcement
+    commands = failed(call, Failed(reply.ticket, stage, reason), now)
+    if said is not None and announcements.may_be_said_again(said):
+        call.announcements.insert(0, said)
+    return commands
 
 
 def wake(call: Call, now: float) -> list[Command]:
