@@ -13,7 +13,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from whisperfusion import __version__
@@ -62,18 +63,25 @@ def build_app(
     from whisperfusion.gateway.realtime.client_secrets import ClientSecrets
 
     decoders = DecoderPool()
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        async with decoders.running(), app.state.batches.running():
+            yield
+
     app = FastAPI(
         title="WhisperFusion",
         version=__version__,
         # FastAPI's own documentation pages load scripts from other servers
         docs_url=None,
         redoc_url=None,
-        lifespan=decoders.running,
+        lifespan=running,
         servers=[{"url": settings.root_path}] if settings.root_path else None,
     )
     _add_state(app, settings, stages)
     client_secrets = ClientSecrets(f"{settings.api_prefix}/realtime")
     _add_protocols(app, settings, decoders, client_secrets)
+    _add_batches(app, settings, decoders, by_process)
     _add_operations(app, settings, by_process, events, https)
     page.add_page(app)
     errors.add(app)
@@ -122,6 +130,25 @@ def _add_protocols(
     app.include_router(sessions.router(settings))
 
 
+def _add_batches(
+    app: FastAPI, settings: Settings, decoders: DecoderPool, by_process: Mapping[str, Metrics]
+) -> None:
+    """Files and batches, whose requests wait while load is shed for callers."""
+    from whisperfusion.gateway.batches import routes
+    from whisperfusion.gateway.batches.requests import Requests
+    from whisperfusion.gateway.batches.runner import Runner
+    from whisperfusion.gateway.batches.store import Store
+
+    def busy() -> bool:
+        values = (pair for metrics in by_process.values() for pair in metrics.values)
+        return any(name == "degradation_level" and value >= 1 for name, value in values)
+
+    store = Store(settings.batches_dir, time.time)
+    requests = Requests(app.state.upstream, decoders, app.state.snapshot, app.state.limits)
+    app.state.batches = Runner(store, requests, settings.api_prefix, busy)
+    app.include_router(routes.router(settings, app.state.batches, store))
+
+
 def _add_operations(
     app: FastAPI,
     settings: Settings,
@@ -136,7 +163,7 @@ def _add_operations(
 
     snapshot = app.state.snapshot
     app.include_router(health.router(snapshot))
-    app.include_router(metrics.router(snapshot, by_process))
+    app.include_router(metrics.router(snapshot, by_process, app.state.batches.metrics))
     app.include_router(page.router(settings, app.state.agents, snapshot))
     app.include_router(docs.router())
     app.include_router(dashboard.router(snapshot, events))

@@ -27,6 +27,7 @@ EXAMPLES = {
 }
 EXPECTED = {
     "openai-rest.py": "alpha beta",
+    "batches.py": "question alpha beta",
     "subtitles.sh": "alpha beta",
     "words.sh": "[DONE]",
     "speech.sh": '"voices"',

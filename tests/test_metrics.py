@@ -39,6 +39,10 @@ OWN = (
     "process_uptime_seconds",
     "memory_bytes",
     "uptime_seconds",
+    "active_batches",
+    "batch_requests",
+    "batch_requests_failed",
+    "batch_files_bytes",
 )
 LLM = Metrics("llm", (("llm_chunks_total", 4e9), ("never_heard_of", -1.5)))
 

@@ -5,6 +5,8 @@
                                                    │                frames of ports 6006 and 8888
                                                    ├─► rest, bazarr, assistant   uploads, which
                                                    │                `decoding` decodes in children
+                                                   ├─► batches      uploads that are worked off
+                                                   │                when callers leave time
                                                    ├─► realtime, wyoming
                                                    └─► operations   health, metrics, events,
                                                                     dashboard

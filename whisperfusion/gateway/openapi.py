@@ -75,6 +75,10 @@ PLAIN: dict[int | str, dict[str, Any]] = {
     200: {"description": "the result", "content": {"text/plain": _TEXT}},
     **ERRORS,
 }
+CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the file", "content": {"application/octet-stream": _BYTES}},
+    **ERRORS,
+}
 WAV: dict[int | str, dict[str, Any]] = {
     200: {"description": "the answer", "content": {"audio/wav": _BYTES}},
     **ERRORS,
@@ -197,6 +201,41 @@ CLIENT_SECRET = {
     }
 }
 AUDIO_FILE = multipart("audio_file")
+FILE = multipart(
+    "file",
+    purpose={"type": "string", "enum": ["batch", "user_data"]},
+    **{
+        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+    },
+)
+BATCH = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["input_file_id", "endpoint", "completion_window"],
+                    "properties": {
+                        "input_file_id": {"type": "string"},
+                        "endpoint": {
+                            "type": "string",
+                            "enum": [
+                                "/v1/audio/transcriptions",
+                                "/v1/audio/translations",
+                                "/v1/audio/speech",
+                            ],
+                        },
+                        "completion_window": {"type": "string", "enum": ["24h"]},
+                        "metadata": {"type": "object"},
+                        "output_expires_after": {"type": "object"},
+                    },
+                }
+            }
+        },
+    }
+}
 INTERACT = {
     "parameters": [
         {

@@ -57,6 +57,13 @@ class Settings(Fields):
         return self.cache / "state"
 
     @property
+    def batches_dir(self) -> Path:
+        """Files and batches of clients: beside the sessions where these are a file."""
+        file = self.store_url.removeprefix("sqlite://")
+        folder = Path(file).expanduser().parent if file != self.store_url else self.state_dir
+        return folder / "batches"
+
+    @property
     def secure(self) -> bool:
         """Whether HTTP_PORT speaks TLS.
 

@@ -287,7 +287,8 @@ class Fields:
     )
     store_url: str = _setting(
         "",
-        "where sessions are kept: empty = a file in MODEL_CACHE_DIR, sqlite:///folder/file, "
+        "where sessions are kept: empty = a file in MODEL_CACHE_DIR, sqlite:///folder/file "
+        "(batches are beside it), "
         "redis://host:6379/0 (an extra), rediss://, none = nowhere",
     )
     resume_s: float = _setting(

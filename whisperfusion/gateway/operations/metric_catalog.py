@@ -151,6 +151,13 @@ CATALOG = {
     "queue_oldest_job_seconds": Description(
         "gauge", "How long the oldest waiting job has waited", "queue_oldest_seconds"
     ),
+    # batches, counted by the gateway
+    "active_batches": Description("gauge", "Batches that have not ended"),
+    "batch_requests_total": Description("counter", "Requests of batches that have a result"),
+    "batch_requests_failed_total": Description(
+        "counter", "Requests of batches whose result is an error"
+    ),
+    "batch_files_bytes": Description("gauge", "Size of all files that are kept for batches"),
     # of each process
     "event_loop_stalls_total": Description(
         "counter",

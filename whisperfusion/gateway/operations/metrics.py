@@ -12,7 +12,7 @@ histogram_quantile(0.95, rate(whisperfusion_time_to_first_audio_seconds_bucket[5
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -112,14 +112,20 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     return list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
 
 
-def router(snapshot: StageSnapshot, by_process: Mapping[str, Metrics]) -> APIRouter:
-    """The route; it needs a key, like all but the page and /health."""
+def router(
+    snapshot: StageSnapshot,
+    by_process: Mapping[str, Metrics],
+    own: Callable[[], tuple[tuple[str, float], ...]],
+) -> APIRouter:
+    """The route; it needs a key, like all but the page and /health. `own`: what the gateway counts
+    itself.
+    """
     routes = APIRouter(tags=["metrics"])
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        own = Metrics("gateway", process.process_metrics())
-        body = generate_latest(StageCollector(await snapshot(), {**by_process, own.name: own}))
+        here = Metrics("gateway", (*process.process_metrics(), *own()))
+        body = generate_latest(StageCollector(await snapshot(), {**by_process, here.name: here}))
         return Response(
             body, media_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"}
         )

@@ -36,7 +36,7 @@ def router(upstream: Upstream, snapshot: StageSnapshot) -> APIRouter:
 
 async def _spoken(upstream: Upstream, asked: wire.SpeechRequest) -> Response:
     """What fails before the first sound is still an answer with a status."""
-    sound = _sound(upstream, asked)
+    sound = spoken_file(upstream, asked)
     try:
         first = await anext(sound)
     except BaseException:
@@ -49,7 +49,7 @@ async def _spoken(upstream: Upstream, asked: wire.SpeechRequest) -> Response:
     return Stream(_all(first, sound), sound, media_type=wire.SOUND_FORMATS[asked.response_format])
 
 
-async def _sound(upstream: Upstream, asked: wire.SpeechRequest) -> AsyncGenerator[bytes, None]:
+async def spoken_file(upstream: Upstream, asked: wire.SpeechRequest) -> AsyncGenerator[bytes, None]:
     """Bytes of the file, none of them empty, of silence if there is nothing to speak.
 
     Raises ApiError, mostly before the first.

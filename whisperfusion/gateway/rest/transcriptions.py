@@ -35,11 +35,11 @@ def router(upstream: Upstream, decoders: DecoderPool, snapshot: StageSnapshot) -
     async def transcribed(request: Request, task: str) -> Response:
         form = await forms.form(request, "file", "audio", "audio_file")
         asked = wire.transcription(form.fields, task, NAMES)
-        known = await while_there(request, _known(request, upstream, decoders, asked))
+        known = await while_there(request, known_speakers(request, upstream, decoders, asked))
         events = recording_events(request, upstream, decoders, form, asked, known)
         if asked.stream:
             return await while_there(request, _streamed(events, asked.diarized))
-        return _response(asked, await while_there(request, collected(events)))
+        return answer(asked, await while_there(request, collected(events)))
 
     @routes.post(
         "/audio/transcriptions", openapi_extra=openapi.TRANSCRIPTION, responses=openapi.TEXTS
@@ -140,7 +140,7 @@ def recording_events(
     return read(request, upstream, pieces, options)
 
 
-async def _known(
+async def known_speakers(
     request: Request, upstream: Upstream, decoders: DecoderPool, asked: wire.TranscriptionRequest
 ) -> dict[str, str]:
     """The embedding of each known speaker, by name. Raises ApiError, which says whose sample is
@@ -166,7 +166,7 @@ async def _known(
     return found
 
 
-def _response(asked: wire.TranscriptionRequest, found: Transcript) -> Response:
+def answer(asked: wire.TranscriptionRequest, found: Transcript) -> Response:
     kind = wire.MEDIA_TYPES[asked.response_format]
     if asked.diarized:
         return JSONResponse(wire.diarized(found.cues, found.turns, found.duration_s))
