@@ -48,6 +48,7 @@ LEAST_S, LEAST_RECORDINGS = 1.5, 3  # of speech in a recording; of a speaker
 MADE = {2: 12, 3: 6, 4: 6}  # dialogues, by their speakers
 TARGET_DB = -26.0  # level of each turn; recordings of different sets differ by 20 dB
 ROOM_S = 0.3
+SAME_RECORDING = 0.995  # cosine
 CLEAN_DB, FRAME_S, GAP_S = -45.0, 0.02, 0.25  # of a channel whose silence is at -70 to -97 dB
 
 
@@ -100,6 +101,7 @@ def measured(
     whole = Diarization(encoder, vad.create_stream)
     whole.add(dialogue.pcm)
     took = time.process_time() - began
+    heard = heard_turns(dialogue, encoder, vad)
     for threshold in thresholds:
         encoder.same_speaker = threshold
         found = whole.turns()
@@ -112,18 +114,51 @@ def measured(
             "seconds": len(dialogue.pcm) / MICROPHONE_RATE,
             "processor_s": took,
             **errors.__dict__,
-            **live_turns(dialogue, encoder, vad),
+            **live_turns(dialogue, heard, encoder.same_speaker),
+            **known_turns(dialogue, heard, encoder.same_speaker),
         }
 
 
-def live_turns(dialogue: Dialogue, encoder: SpeakerEncoder, vad: VAD) -> dict[str, int]:
+Heard = list[tuple[Samples, float] | None]  # embedding and seconds of speech of each utterance
+
+
+def heard_turns(dialogue: Dialogue, encoder: SpeakerEncoder, vad: VAD) -> Heard:
+    pieces = [
+        dialogue.pcm[to_samples(turn.start_s) : to_samples(turn.end_s)] for turn in dialogue.said
+    ]
+    return [embed_turn(pcm, encoder, vad.create_stream()) for pcm in pieces]
+
+
+def known_turns(dialogue: Dialogue, heard: Heard, same_speaker: float) -> dict[str, int]:
+    """A call that listens to one of them only, for each of them: turns of the known speaker that
+    are taken for theirs, and those of others that are not. The sample is their first utterance;
+    the same recording is not counted again.
+    """
+    found = dict.fromkeys(("known_turns", "known_kept", "other_turns", "other_refused"), 0)
+    names = [turn.speaker for turn in dialogue.said]
+    for name in sorted(set(names)):
+        sample = heard[names.index(name)]
+        if sample is None:
+            continue
+        speakers = CallSpeakers(same_speaker, {name: sample[0]})
+        for speaker, turn in zip(names, heard, strict=True):
+            if turn is None or float(turn[0] @ sample[0]) > SAME_RECORDING:
+                continue
+            known = speakers.known_speaker(*turn)
+            if known:
+                speakers.count(known, *turn)
+            kind, right = ("known", bool(known)) if speaker == name else ("other", known == "")
+            found[f"{kind}_turns"] += 1
+            found["known_kept" if kind == "known" else "other_refused"] += right
+    return found
+
+
+def live_turns(dialogue: Dialogue, heard: Heard, same_speaker: float) -> dict[str, int]:
     """How many of the utterances, one after the other as turns of a call, get their speaker; pairs
     of names as in the error of recordings. Their ends are known here, not found.
     """
-    speakers, given = CallSpeakers(encoder.same_speaker), []
-    for turn in dialogue.said:
-        pcm = dialogue.pcm[to_samples(turn.start_s) : to_samples(turn.end_s)]
-        found = embed_turn(pcm, encoder, vad.create_stream())
+    speakers, given = CallSpeakers(same_speaker), []
+    for found in heard:
         given.append(speakers.speaker_of(*found) if found is not None else "?")
     names, calls = sorted({turn.speaker for turn in dialogue.said}), sorted(set(given))
     agree = np.zeros((len(names), len(calls)), np.int64)
@@ -142,7 +177,12 @@ def show(rows: list[dict[str, Any]]) -> None:
         right = sum(row["found"] == row["speakers"] for row in some)
         cost = sum(row["processor_s"] for row in some) / sum(row["seconds"] for row in some)
         turns, live = (sum(row[part] for row in some) for part in ("live_turns", "live_right"))
+        kept, known = (sum(row[part] for row in some) for part in ("known_kept", "known_turns"))
+        left, others = (sum(row[part] for row in some) for part in ("other_refused", "other_turns"))
         live_rate = f", live turns right {live / turns:.1%} of {turns}" if turns else ""
+        if known and others:
+            live_rate += f", of a known speaker kept {kept / known:.1%} of {known}"
+            live_rate += f", of others refused {left / others:.1%} of {others}"
         say(
             f"{some[0]['threshold']:.2f} {name:22} error {total.rate:6.1%} (missed "
             f"{total.missed / total.spoken:.1%}, false {total.false_alarm / total.spoken:.1%}, "

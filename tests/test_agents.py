@@ -12,13 +12,19 @@ from running import ROOT, SCRIPTED, Server
 
 from whisperfusion.agents import Agents, UnknownAgent, check_folder
 from whisperfusion.agents.reading import read_agent
-from whisperfusion.call.client_options import changed_options, first_options, usable
+from whisperfusion.call.client_options import (
+    changed_options,
+    first_options,
+    usable,
+    with_agents_speakers,
+)
 from whisperfusion.client import CallRefused, ReplyDone, ReplyText
 from whisperfusion.errors import SettingsError
 from whisperfusion.generation.agent_chains import check_chains
 from whisperfusion.messages import Stage
 from whisperfusion.settings import Settings
 from whisperfusion.wire.asr_handshake import Update, parse_handshake
+from whisperfusion.wire.speakers import KnownSpeaker
 
 PLAIN = 'instructions = "You are a parrot."\n'
 WHOLE = """
@@ -105,6 +111,27 @@ def test_a_wrong_file_names_itself_the_key_and_what_is_allowed(tmp_path, text, n
     with pytest.raises(SettingsError) as wrong:
         read_agent(file)
     assert str(file) in str(wrong.value) and named in str(wrong.value)
+
+
+def test_known_speakers_of_an_agent(tmp_path):
+    (tmp_path / "ann.wav").write_bytes(b"RIFF")
+    given = 'known_speakers = [{ name = "Ann", sample = "ann.wav" }]\nknown_speakers_only = true'
+    agent = read_agent(folder_of(tmp_path, parrot=f"{PLAIN}{given}") / "parrot.toml")
+    assert agent.known_speakers == (KnownSpeaker("Ann", (), b"RIFF"),)
+    hello = parse_handshake('{"uid": "u", "events": true}')
+    asked = with_agents_speakers(hello, agent)
+    assert asked.enable_diarization and asked.known_speakers == agent.known_speakers
+    assert first_options(asked, Settings(), True, agent).known_speakers_only
+    own = parse_handshake('{"uid": "u", "events": true, "known_speakers_only": false}')
+    assert not first_options(with_agents_speakers(own, agent), Settings(), True).known_speakers_only
+    assert with_agents_speakers(hello, None) is hello
+    for wrong, named in (
+        ('known_speakers = [{ name = "Ann", sample = "bob.wav" }]', "a WAV file beside this file"),
+        ("known_speakers_only = true", "needs known_speakers"),
+        ("known_speakers_only = 1", "true or false"),
+    ):
+        with pytest.raises(SettingsError, match=named):
+            read_agent(folder_of(tmp_path, parrot=f"{PLAIN}{wrong}") / "parrot.toml")
 
 
 def test_names_of_files(tmp_path):

@@ -102,6 +102,7 @@ EXAMPLES = (
     events.EndOfTurnProbability(0.123, 4096, 0.25),
     events.InterimTranscript("hello", 4096, True),
     events.InterimTranscript("hello", 4096, False, 0.125),
+    events.SpeakerIdentified(512, 4096, None),
     events.CallOpened(),
     events.OptionsChanged(
         Options(

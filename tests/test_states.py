@@ -136,6 +136,7 @@ def example(kind: type, turns: Turns) -> object:
         events.StageDown: events.StageDown("vision"),
         events.SpeechProbability: events.SpeechProbability(0.0),
         events.EndOfTurnProbability: events.EndOfTurnProbability(0.5, 1),
+        events.SpeakerIdentified: events.SpeakerIdentified(1, 9 * SECOND, None),
         Sentence: Sentence(old, 0, "Old.", last=True),
         ToolCalled: ToolCalled(old, "c1", "look", "{}"),
         ToolStarted: ToolStarted(old, "c1", "look", "{}"),
@@ -271,7 +272,27 @@ SCRIPTS = [
     lambda: echo_over_a_guarded_reply(third_start),
     lambda: deadline(echo_check()),
     lambda: deadline(kept(echo_check)),
+    lambda: committed(of_another_voice(user_paused("hello you"))),
+    lambda: of_another_voice(awaiting_transcript_of("hello you")),
+    lambda: with_words(of_another_voice(overlap()), "what about tomorrow"),
+    lambda: with_words(of_another_voice(echo_check_overlap()), "and what about tomorrow"),
 ]
+
+
+def of_another_voice(turns: Turns) -> Turns:
+    """The call listens to known speakers only, and this is none of them."""
+    turns.change(known_speakers_only=True)
+    began = turns.call.user.began
+    turns.receive(events.SpeakerIdentified(began, 30 * SECOND, known=False), 5.4)
+    return turns
+
+
+def awaiting_transcript_of(text: str) -> Turns:
+    """It is there, and the voice is not known yet."""
+    turns = awaiting_transcript()
+    turns.change(known_speakers_only=True)
+    turns.transcript(text, 3 * SECOND, 2.6)
+    return turns
 
 
 def said_after_commit(text: str) -> Turns:

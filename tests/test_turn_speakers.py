@@ -61,6 +61,18 @@ def test_a_turn_without_speech_has_no_speaker():
     assert vector[5] == pytest.approx(1.0) and seconds > 0.5
 
 
+def test_a_known_voice_is_told_from_all_others():
+    speakers = CallSpeakers(0.6, {"Ann": axis(1)})
+    near = (axis(1) * 0.63 + axis(2) * 0.7766).astype(np.float32)  # less than speaker_of needs
+    assert speakers.speaker_of(near, 2.0) == "A"
+    assert speakers.known_speaker(near, 2.0) == "Ann"  # although it is more alike to A
+    assert (
+        speakers.known_speaker(axis(2), 2.0) == "" and speakers.known_speaker(axis(1), 0.5) is None
+    )
+    speakers.count("Ann", axis(2), 10.0)  # of one turn in another mood
+    assert speakers.known_speaker(axis(2), 2.0) == "Ann"
+
+
 # --- what waits for whom ------------------------------------------------------------------------
 
 
@@ -79,10 +91,14 @@ class Service:
         self.jobs.clear()
 
 
-def listening() -> tuple[Service, TurnSpeakers, list[str]]:
+def listening(
+    known: dict[str, np.ndarray] | None = None, **asked: Any
+) -> tuple[Service, TurnSpeakers, list[str]]:
     service = Service()
-    hello = parse_handshake('{"uid": "u", "events": true, "enable_diarization": true}')
-    return service, TurnSpeakers("c", service, hello, {}, lambda run, *given: run(*given)), []
+    fields = {"uid": "u", "events": True, "enable_diarization": True, **asked}
+    hello = parse_handshake(json.dumps(fields))
+    turns = TurnSpeakers("c", service, hello, known or {}, lambda run, *given: run(*given))
+    return service, turns, []
 
 
 async def until_quiet() -> None:
@@ -140,6 +156,19 @@ async def test_only_the_newest_answer_of_a_turn_counts():
     turns.hang_up()
 
 
+async def test_whether_a_voice_is_a_known_one_is_told_at_once():
+    service, turns, names = listening({"Ann": axis(1)}, known_speakers_only=True)
+    told: list[bool | None] = []
+    found = [(axis(1), 2.0), (axis(2), 2.0), (axis(1), 0.5), None, RuntimeError("lost")]
+    for number, one in enumerate(found):
+        turns.listen(np.zeros(1, np.float32), told.append)
+        service.jobs[number].done(one)
+        await until_quiet()
+    assert told == [True, False, None, None, None]
+    turns.take(names.append)
+    assert names == [""]  # the newest that was heard is too short, so its name would be a guess
+
+
 # --- the frames ---------------------------------------------------------------------------------
 
 
@@ -172,6 +201,26 @@ async def test_captions_have_their_speaker(scripted_server):
     assert all("speaker" not in one for one in frames if one.get("final") is False)
     frames = await heard(scripted_server, {**asked, "enable_diarization": False}, speech(LOUD))
     assert all("speaker" not in one for one in frames)
+
+
+async def test_only_known_speakers_are_answered(scripted_server):
+    """Between two turns of a known speaker another one speaks."""
+    sample = [{"name": "Ann", "embedding": embedding_text(axis(5).tolist())}]
+    asked = {"events": True, "known_speakers": sample, "known_speakers_only": True}
+    frames = await heard(scripted_server, asked, speech(LOUD, SOFT, LOUD))
+    finals = [one for one in frames if one.get("final") and one["text"]]
+    told = [(one.get("speaker"), one.get("ignored", False)) for one in finals]
+    assert told == [("Ann", False), ("A", True), ("Ann", False)]
+    assert [one["turn"] for one in frames if one.get("type") == "turn"] == [1, 2]
+    assert {one["turn"] for one in frames if one.get("type") == "reply"} == {1, 2}
+    assert not [one for one in frames if one.get("type") == "interrupted"]
+
+
+async def test_listening_to_known_speakers_needs_some(scripted_server):
+    asked = {"events": True, "known_speakers_only": True}
+    frames = await heard(scripted_server, asked, speech(LOUD))
+    assert frames[-1]["status"] == "ERROR"
+    assert "known_speakers_only needs known_speakers" in frames[-1]["message"]
 
 
 async def test_whisper_live_segments_have_their_speaker(scripted_server):

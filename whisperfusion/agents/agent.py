@@ -7,6 +7,7 @@ from typing import Any
 
 from whisperfusion.settings import Settings
 from whisperfusion.settings.voices import voice_entries
+from whisperfusion.wire.speakers import KnownSpeaker
 
 # fields of `Agent`, and the settings in whose place they stand
 _SETTINGS = {
@@ -42,6 +43,8 @@ class Agent:
     filler: str | None = None
     keys: tuple[int | str, ...] = ()
     numbers: tuple[str, ...] = ()
+    known_speakers: tuple[KnownSpeaker, ...] = ()
+    known_speakers_only: bool = False
 
     @property
     def voices(self) -> str:

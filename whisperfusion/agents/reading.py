@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ from whisperfusion.agents.agent import Agent, digits
 from whisperfusion.errors import SettingsError
 from whisperfusion.settings.voices import voice_entries
 from whisperfusion.toml_files import read_toml
+from whisperfusion.wire.fields import FieldError
 from whisperfusion.wire.languages import UnknownLanguage, code_of, spoken_languages
 from whisperfusion.wire.limits import FASTEST, INSTRUCTIONS_LENGTH, NAME_LENGTH, SLOWEST
+from whisperfusion.wire.speakers import KnownSpeaker, known_speakers_field
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 GREETING_LENGTH, VOICES_LENGTH = 1000, 2000  # characters
 MOST = 100  # entries of a list
+SAMPLE_BYTES = 12_000_000  # 30 s of stereo at 96 kHz
 
 Read = Callable[[Any], Any]
 
@@ -40,7 +45,13 @@ def read_agent(file: Path) -> Agent:
         )
     if "instructions" not in values:
         raise SettingsError(f"{file}: instructions is missing; write how the agent should behave")
+    if "known_speakers" in values:
+        values["known_speakers"] = with_samples(file.parent, values["known_speakers"])
     found = {key: _value(file, key, value) for key, value in values.items()}
+    if found.get("known_speakers_only") and not found.get("known_speakers"):
+        raise SettingsError(
+            f"{file}: known_speakers_only = true needs known_speakers: each has a name and a sample"
+        )
     return Agent(**{"title": name, **found, "name": name})
 
 
@@ -119,6 +130,38 @@ def _voice(value: Any) -> str:
     return text
 
 
+def with_samples(folder: Path, speakers: Any) -> Any:
+    """Each `sample`, a file beside the agent's, as the text that a handshake has in its place; what
+    cannot be read is left, and is not valid then.
+    """
+    found = []
+    for one in speakers if isinstance(speakers, list) else ():
+        given = dict(one) if isinstance(one, dict) else {}
+        if isinstance(given.get("sample"), str):
+            with suppress(OSError):
+                file = folder / given["sample"]
+                if file.stat().st_size <= SAMPLE_BYTES:
+                    given["audio_base64"] = base64.b64encode(file.read_bytes()).decode()
+        found.append(given)
+    return found or speakers
+
+
+def _known_speakers(value: Any) -> tuple[KnownSpeaker, ...]:
+    try:
+        return known_speakers_field({"known_speakers": value}, "known_speakers")
+    except FieldError:
+        raise Unusable(
+            'a list of tables with a "name" of its own and "sample", a WAV file beside this file, '
+            f'at most {SAMPLE_BYTES // 10**6} MB, or "embedding", as the task embed gives it'
+        ) from None
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Unusable("true or false")
+    return value
+
+
 def _chain(value: Any) -> str:
     """One text as LLM_CHAIN has it, or a list of its links."""
     if isinstance(value, list) and value and all(_is_text(link) for link in value):
@@ -139,5 +182,7 @@ READERS: dict[str, Read] = {
     "tools": _list('names of tools, such as "time"', _is_text),
     "filler": _text(NAME_LENGTH),
     "keys": _list("keys: positions in SHARED_SECRET from 1, or names of devices", _is_key),
+    "known_speakers": _known_speakers,
+    "known_speakers_only": _flag,
     "numbers": _list('telephone numbers as text, such as "+49 30 12345"', _is_number),
 }

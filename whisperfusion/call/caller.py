@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,7 @@ class Caller:
         self._voice = handshake.voice or settings.default_voice or None
         self._voices = agent.voices if agent is not None else ""
         self._speed = handshake.speed or settings.tts_speed
+        self._utterance = 0  # the sample that it began at
         self._feeding = self._assumed = False
         self._source = AudioSource()
         self.timers = Timers(self._timer_due)
@@ -367,6 +369,7 @@ class Caller:
         for command in commands:
             match command:
                 case turns.StartTranscribing(at):
+                    self._utterance = at
                     options = self._language.options(self._options)
                     interim, final = self._service.create_utterances(options)
                     self.audio.start_transcription(interim, final, at)
@@ -409,10 +412,21 @@ class Caller:
     def _request_transcript(self, urgent: bool) -> None:
         transcription = self.audio.transcription
         if transcription is not None:
-            if urgent and self._speakers is not None:
-                self._speakers.listen(self.audio.turn_audio())
+            if self._speakers is not None and (urgent or self._decides_by_voice):
+                told = partial(self._speaker_identified, self._utterance, self.audio.position)
+                self._speakers.listen(self.audio.turn_audio(), told)
             live = not self._ahead()
             self._service.request_transcript(self, transcription, urgent, live=live)
+
+    @property
+    def _decides_by_voice(self) -> bool:
+        """Does it depend on the voice whether the reply goes on?"""
+        call = self.conversation
+        return call.options.known_speakers_only and call.state in SPEAKING_OVER
+
+    def _speaker_identified(self, began: int, upto: int, known: bool | None) -> None:
+        if self.conversation.options.known_speakers_only:
+            self._event(events.SpeakerIdentified(began, upto, known))
 
     def _with_call(self, generate: Generate) -> Generate:
         """With what the call knows beside the conversation."""

@@ -55,7 +55,9 @@ class ClientEvents:
                 self._view.speech(True, to_seconds(at))
             case SpeechStopped(at):
                 self._view.speech(False, to_seconds(at))
-            case turns.UserTurnFinal(turn, text):
+            case turns.UserTurnFinal() | turns.SpeechIgnored():
+                turn = command.turn if isinstance(command, turns.UserTurnFinal) else None
+                text = command.text
                 hypothesis = self.hypothesis if text else Hypothesis("")
                 start, end = to_seconds(self._began), to_seconds(self.transcribed_to)
                 told = self._conversation.options.language if self._tells_language else None

@@ -36,7 +36,7 @@ _SHARED = tuple(
 
 def shared(source: wire.Handshake | wire.Update) -> dict[str, Any]:
     """Options that the client named; what is None was left to the server, or as it is."""
-    values = {name: getattr(source, name) for name in _SHARED}
+    values = {name: getattr(source, name, None) for name in _SHARED}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -121,6 +121,19 @@ def changed_options(update: wire.Update, settings: Settings) -> dict[str, Any]:
     if update.silence is not None:
         changed["silence_s"] = None if update.silence == "auto" else update.silence
     return changed
+
+
+def with_agents_speakers(handshake: wire.Handshake, agent: Agent | None) -> wire.Handshake:
+    """With the known speakers of its agent, where the client names none."""
+    if agent is None:
+        return handshake
+    known, only = handshake.known_speakers, handshake.known_speakers_only
+    if not known and agent.known_speakers:
+        known = agent.known_speakers
+        handshake = replace(handshake, known_speakers=known, enable_diarization=True)
+    if only is None and agent.known_speakers_only:
+        handshake = replace(handshake, known_speakers_only=True)
+    return handshake
 
 
 def usable(agent: Agent, settings: Settings, stages: dict[str, Stage]) -> Agent:

@@ -19,7 +19,7 @@ from whisperfusion.audio import Samples
 from whisperfusion.call import service as calls
 from whisperfusion.call.admission import Admission
 from whisperfusion.call.caller import Caller
-from whisperfusion.call.client_options import check_model, check_voice, usable
+from whisperfusion.call.client_options import check_model, check_voice, usable, with_agents_speakers
 from whisperfusion.call.endings import LONGEST_REASON, break_off, send_away, while_there
 from whisperfusion.call.file_transcription import FileReader, Reading
 from whisperfusion.call.memory import CallMemory, Memory
@@ -42,6 +42,10 @@ from whisperfusion.wire.trace import log_ids, merged, trace_of_headers
 
 SAME_NAME_S = 1.0  # to wait for the end of another connection with the same uid
 HANDSHAKE_S = 20.0  # for the first frame of a connection
+ONLY_WHOM = (
+    "known_speakers_only needs known_speakers: a list of objects with a name and a sample of their "
+    'speech ("audio_base64", or "embedding" by the task embed)'
+)
 TYPICAL_CALL_MIN = 5.0  # the wait that a refused client is given
 # recordings that are read at the same time; the wait that the next one is given
 MOST_FILES, TYPICAL_FILE_MIN = 16, 1.0
@@ -173,22 +177,32 @@ class Connections:
         except wire.FrameError as problem:
             raise wire.WireError(problem.message, uid) from None
         check_model(handshake, self._service.asr.model)
-        if handshake.enable_diarization and self._service.speakers is None:
-            if handshake.dialect is wire.Dialect.EVENTS:
-                raise wire.WireError(OFF, uid)
-            # WhisperLive's own server transcribes without speakers then
-            handshake = replace(handshake, enable_diarization=False)
-            log.info("%s: %s", uid, OFF)
+        handshake = self._with_speakers(handshake, agent)
         call = new_call()
         async with self._remembered(handshake, call, agent, peer) as memory:
             if memory is not None and memory.resumed:
                 handshake, agent = self._as_before(first, handshake, memory.session, peer)
                 memory.of_agent("" if agent is None else agent.name)
+                handshake = self._with_speakers(handshake, agent)
             await self._name_is_free(uid)
             more = (peer.key, agent, memory)
             known = await self._enrolled(call, handshake)
             caller = Caller(call, peer.address, handshake, self._service, out.send, *more, known)
             await self._serve_call(connection, caller, out)
+
+    def _with_speakers(self, handshake: wire.Handshake, agent: Agent | None) -> wire.Handshake:
+        """Which speakers are told apart and listened to. Raises WireError."""
+        handshake = with_agents_speakers(handshake, agent)
+        only = handshake.known_speakers_only
+        if only and not handshake.known_speakers:
+            raise wire.WireError(ONLY_WHOM, handshake.uid)
+        if self._service.speakers is not None or not (handshake.enable_diarization or only):
+            return handshake
+        if only or handshake.dialect is wire.Dialect.EVENTS:
+            raise wire.WireError(OFF, handshake.uid)
+        # WhisperLive's own server transcribes without speakers then
+        log.info("%s: %s", handshake.uid, OFF)
+        return replace(handshake, enable_diarization=False)
 
     async def _serve_call(self, connection: Any, caller: Caller, out: Outgoing) -> None:
         call, uid, service = caller.call, caller.uid, self._service

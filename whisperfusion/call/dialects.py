@@ -34,14 +34,18 @@ class View(Protocol):
     ) -> None: ...
     def final_transcript(
         self,
-        turn: int,
+        turn: int | None,
         hypothesis: Hypothesis,
         start_s: float,
         end_s: float,
         latency_s: float,
         language: str = "",
         speaker: str = "",
-    ) -> None: ...  # `speaker` "" = not asked for, or not known
+    ) -> None:
+        """`turn` None: another voice than those that the call listens to, and so not a turn.
+        `speaker` "" = not asked for, or not known.
+        """
+
     def command(self, command: turns.Command) -> None: ...
     def notice(self, text: str) -> None: ...
     def waiting(self, turn: int, wait: WaitEstimate) -> None: ...
@@ -79,7 +83,7 @@ class WhisperLiveView:
 
     def final_transcript(
         self,
-        turn: int,
+        turn: int | None,
         hypothesis: Hypothesis,
         start_s: float,
         end_s: float,
@@ -157,7 +161,7 @@ class WhisperFusionView:
 
     def final_transcript(
         self,
-        turn: int,
+        turn: int | None,
         hypothesis: Hypothesis,
         start_s: float,
         end_s: float,
@@ -233,7 +237,7 @@ class EventsView:
 
     def final_transcript(
         self,
-        turn: int,
+        turn: int | None,
         hypothesis: Hypothesis,
         start_s: float,
         end_s: float,
@@ -241,9 +245,10 @@ class EventsView:
         language: str = "",
         speaker: str = "",
     ) -> None:
-        self._transcript(hypothesis, start_s, end_s, final=True, speaker=speaker)
+        ignored = turn is None
+        self._transcript(hypothesis, start_s, end_s, final=True, speaker=speaker, ignored=ignored)
         self._prefix = StablePrefix()
-        if hypothesis.text:
+        if hypothesis.text and turn is not None:
             self._event(asr_events.UserTurn(turn, hypothesis.text, language))
 
     def _transcript(
@@ -254,13 +259,14 @@ class EventsView:
         *,
         final: bool,
         speaker: str = "",
+        ignored: bool = False,
     ) -> None:
         text = hypothesis.text
         stable, _ = self._prefix.update(text, final)
         sure = len(stable) if text.startswith(stable) else 0
         start, end = round(start_s, 3), round(end_s, 3)
         times = start, end, hypothesis.language
-        self._event(asr_events.Transcript(text, sure, final, *times, speaker))
+        self._event(asr_events.Transcript(text, sure, final, *times, speaker, ignored))
 
     def command(self, command: turns.Command) -> None:
         event = _event_of(command)

@@ -1,8 +1,9 @@
 """Who spoke the turn that has just ended, for one call.
 
 Listened to with each final transcript, in a thread of its own, and nearly always known before the
-words are. Only the client's final transcript waits for it, at most `LATE_S`; no turn and no reply
-does.
+words are. Only the client's final transcript waits for it, at most `LATE_S`. A turn waits where the
+call listens to known speakers only (whisperfusion/turns/known_voices.py), and no longer than that
+says.
 """
 
 from __future__ import annotations
@@ -58,19 +59,26 @@ class TurnSpeakers:
             whisper_live_name if live else letters,
         )
         self._turn = _Turn(0)
+        self._only = bool(handshake.known_speakers_only)
         self._over: list[_Turn] = []  # turns whose speakers are waited for, in order
         self._settled = asyncio.Event()
         self._settled.set()
 
-    def listen(self, pcm: Samples) -> None:
-        """`pcm`: the turn so far. A newer request of a turn replaces one that waits."""
+    def listen(
+        self, pcm: Samples, told: Callable[[bool | None], object] = lambda known: None
+    ) -> None:
+        """`pcm`: the turn so far. A newer request of a turn replaces one that waits. `told` gets
+        whether it is the voice of a known speaker; None = that cannot be told.
+        """
         turn, encoder = self._turn, self._service.encoder
         turn.requested += 1
         number, detector = turn.requested, self._service.create_detector
 
         def done(found: Any) -> None:
             with contextlib.suppress(RuntimeError):  # the loop may have ended
-                self._loop.call_soon_threadsafe(self._guarded, self._found, turn, number, found)
+                self._loop.call_soon_threadsafe(
+                    self._guarded, self._found, turn, number, found, told
+                )
 
         job = Job(lambda: embed_turn(pcm, encoder, detector()), done)
         key = ("speaker", turn.number)
@@ -105,11 +113,15 @@ class TurnSpeakers:
                 turn.timer.cancel()
         self._over.clear()
 
-    def _found(self, turn: _Turn, number: int, found: Any) -> None:
+    def _found(
+        self, turn: _Turn, number: int, found: Any, told: Callable[[bool | None], object]
+    ) -> None:
         """`found` None: no speech; an error is in the log."""
         turn.answered = max(turn.answered, number)
         if isinstance(found, tuple):
             turn.heard = found
+        known = self._speakers.known_speaker(*found) if isinstance(found, tuple) else None
+        told(None if known is None else bool(known))
         if number == turn.requested:
             self._deliver(turn)
 
@@ -122,7 +134,16 @@ class TurnSpeakers:
         self._over.remove(turn)
         if not self._over:
             self._settled.set()
-        turn.deliver(self._speakers.speaker_of(*turn.heard) if turn.heard is not None else "")
+        turn.deliver(self._name(turn))
+
+    def _name(self, turn: _Turn) -> str:
+        """Its speaker, "" = not known. Where turns count by their voices, names are no guesses."""
+        if turn.heard is None:
+            return ""
+        known = self._speakers.known_speaker(*turn.heard) if self._only else ""
+        if known:
+            self._speakers.count(known, *turn.heard)
+        return "" if known is None else known or self._speakers.speaker_of(*turn.heard)
 
 
 def whisper_live_name(number: int) -> str:

@@ -38,16 +38,30 @@ class CallSpeakers:
         name_of: Callable[[int], str] = letters,
     ) -> None:
         self._same, self._most = same_speaker + ABOVE, most or MOST_SPEAKERS
+        self._same_as_known = same_speaker  # a known speaker is seldom to be taken for another
         self._sums = {name: vector * SAMPLE_WEIGHT for name, vector in (known or {}).items()}
         self._names = (name for name in map(name_of, count()) if name not in (known or {}))
+        self._known = frozenset(known or ())
+
+    def known_speaker(self, embedding: Samples, speech_s: float) -> str | None:
+        """The known speaker whose voice this is, "" = none; None: so little speech does not tell.
+
+        Speakers that the call has found are left out: the first of them may be a known one in
+        another mood, and all that follows would be more alike to that.
+        """
+        if speech_s < SURE_S:
+            return None
+        known = {name: self._sums[name] for name in self._known}
+        nearest, alike = _nearest(embedding, known)
+        return nearest if alike >= self._same_as_known else ""
+
+    def count(self, name: str, embedding: Samples, speech_s: float) -> None:
+        """A turn of the known speaker `name`."""
+        self._sums[name] = self._sums[name] + embedding * speech_s
 
     def speaker_of(self, embedding: Samples, speech_s: float) -> str:
         """The name of the speaker of a turn with so much speech; the turn counts from now on."""
-        nearest, alike = "", -1.0
-        for name, total in self._sums.items():
-            cosine = float(unit(total) @ embedding)
-            if cosine > alike:
-                nearest, alike = name, cosine
+        nearest, alike = _nearest(embedding, self._sums)
         if alike < self._same:
             full = len(self._sums) >= self._most
             if nearest and (full or speech_s < SURE_S):
@@ -56,6 +70,16 @@ class CallSpeakers:
         if speech_s >= SURE_S or nearest not in self._sums:
             self._sums[nearest] = self._sums.get(nearest, 0.0) + embedding * speech_s
         return nearest
+
+
+def _nearest(embedding: Samples, sums: Mapping[str, Samples]) -> tuple[str, float]:
+    """The speaker whose voice is the most alike, and the cosine; "" = there is none."""
+    nearest, alike = "", -1.0
+    for name, total in sums.items():
+        cosine = float(unit(total) @ embedding)
+        if cosine > alike:
+            nearest, alike = name, cosine
+    return nearest, alike
 
 
 def embed_turn(

@@ -8,11 +8,12 @@ from whisperfusion.messages import Pause, Resume
 from whisperfusion.text.answers import is_answer
 from whisperfusion.text.commands import has_stop
 from whisperfusion.text.segmentation import words
-from whisperfusion.turns import preemptive, turn_end
+from whisperfusion.turns import known_voices, preemptive, turn_end
 from whisperfusion.turns.call import Call
 from whisperfusion.turns.commands import (
     Command,
     HangUp,
+    SpeechIgnored,
     StartTranscribing,
     StopTranscribing,
     UserTurnFinal,
@@ -51,7 +52,7 @@ def first_sound(call: Call, sounding: bool, now: float) -> list[Command]:
     """The detector's newest window over a reply, while it does not find speech yet."""
     reply = call.replies.current
     assert reply is not None
-    if sounding and call.options.interruptible:
+    if sounding and known_voices.may_pause(call, reply):
         return [Pause(reply.ticket)] if call.overlaps.sound(reply, now) else []
     return [Resume(reply.ticket)] if call.overlaps.sound_ended(reply) else []
 
@@ -64,7 +65,8 @@ def started(call: Call, at: int, now: float) -> list[Command]:
     call.user = UserTurn(at)
     call.deadline, call.thinking_at, call.deferred_until = now + OVERLAP_WAIT_S, None, None
     deferred = call.deferred is not None
-    paused = call.overlaps.begin(reply, now, call.options.interruptible, deferred)
+    may_pause = known_voices.may_pause(call, reply)
+    paused = call.overlaps.begin(reply, now, may_pause, deferred)
     if paused == already:
         return [StartTranscribing(at)]
     return [StartTranscribing(at), Pause(reply.ticket) if paused else Resume(reply.ticket)]
@@ -76,11 +78,15 @@ def resolve(call: Call, now: float, too_late: bool = False) -> list[Command]:
     takes_turn = found in (Overlap.INTERRUPTION, Overlap.DEFERRED)
     if not call.options.interruptible and (takes_turn or not user.complete):
         found = Overlap.UNDECIDED
+    if found in (Overlap.INTERRUPTION, Overlap.DEFERRED):
+        known = known_voices.counts(call, too_late and not user.speaking)
+        if not known:
+            return _of_other_voice(call, known, now, too_late)
     match found:
         case Overlap.INTERRUPTION:
             return _interrupt(call, now)
         case Overlap.FALSE_INTERRUPTION:
-            if call.deferred is None and _answers_its_end(call):
+            if call.deferred is None and _answers_its_end(call) and known_voices.counts(call, True):
                 return _defer(call, now)
             if call.deferred and not call.overlaps.repeated(user):
                 return [StopTranscribing(), *take_deferred(call, now)]
@@ -96,6 +102,29 @@ def resolve(call: Call, now: float, too_late: bool = False) -> list[Command]:
     if too_late:
         call.deadline = now + OVERLAP_WAIT_S
     return []
+
+
+def _of_other_voice(call: Call, known: bool | None, now: float, too_late: bool) -> list[Command]:
+    """The overlap would take the turn, and its voice is not that of a known speaker, or (None) that
+    is not known yet.
+    """
+    user, reply = call.user, call.replies.current
+    assert reply is not None
+    if known is None or user.speaking:  # while it goes on, a known speaker may join in
+        if too_late:
+            call.deadline = now + OVERLAP_WAIT_S
+        if not (call.overlaps.paused and user.known_speaker is False):
+            return []
+        call.overlaps.paused = False  # the reply begins meanwhile
+        call.overlaps.resumed(now)
+        return [Resume(reply.ticket)]
+    known_voices.told(call)
+    ignored = SpeechIgnored(user.text)
+    call.move(Condition.OTHER_VOICE)
+    if call.deferred is not None:
+        call.deferred_until = now + ECHO_LAG_S
+    stopped, *resumed = resume(call, now)
+    return [stopped, ignored, *resumed]
 
 
 def _answers_its_end(call: Call) -> bool:

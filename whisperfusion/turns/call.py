@@ -44,6 +44,7 @@ class Call:
         self.times = TurnTimes(0.0, 0.0, 0.0)
         self.speech_ended_at = 0.0  # when the user's last speech ended, or was typed
         self.quiet = False  # the detector finds silence now
+        self.known_voice = False  # the voice that was told last is a known speaker's
         # the waits: each ends with `Wake`
         self.deadline: float | None = None  # of the state
         self.thinking_at: float | None = None  # when the client learns that a reply is on its way

@@ -66,6 +66,13 @@ class UserTurnFinal:
 
 
 @dataclass(frozen=True)
+class SpeechIgnored:
+    """What another person than the known speakers said, in a call that listens to those only."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class ReplyStarted:
     """The reply that the client created, under its own `id`, is that of this turn."""
 
@@ -181,6 +188,7 @@ Command = (
     | TurnAccepted
     | Thinking
     | UserTurnFinal
+    | SpeechIgnored
     | ReplyStarted
     | ReplyText
     | ReplyToolCall
@@ -199,6 +207,7 @@ CLIENT_EVENTS = (
     SpeechStarted,
     SpeechStopped,
     UserTurnFinal,
+    SpeechIgnored,
     TurnAccepted,
     Thinking,
     ReplyStarted,

@@ -59,6 +59,17 @@ class InterimTranscript:
     end_of_turn: float | None = None
 
 
+@dataclass(frozen=True)
+class SpeakerIdentified:
+    """Whose voice the utterance has that began at sample `began`, by its audio up to sample `upto`:
+    `known` = one of the call's known speakers', None = it is too short to tell.
+    """
+
+    began: int
+    upto: int
+    known: bool | None
+
+
 # --- the client ---------------------------------------------------------------------------------
 
 
@@ -189,6 +200,7 @@ Event = (
     SpeechProbability
     | EndOfTurnProbability
     | InterimTranscript
+    | SpeakerIdentified
     | CallOpened
     | OptionsChanged
     | CommitTurn

@@ -26,6 +26,7 @@ class Options:
     automatic_turns: bool = True  # False: a turn ends only by `CommitTurn`
     automatic_replies: bool = True  # False: a turn is answered only by `CreateReply`
     interruptible: bool = True  # False: speech over a reply is the next turn
+    known_speakers_only: bool = False  # what other people say is shown and does nothing
     turn_detector: bool = True  # there is an end-of-turn model
     eagerness: float = 0.5  # 0 (patient) to 1 (eager)
     silence_s: float | None = None  # ends every turn, whatever the transcript; None: turn detection

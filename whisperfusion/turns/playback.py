@@ -14,7 +14,7 @@ from whisperfusion.messages import (
 from whisperfusion.turns import announcements, barge_in, turn_end
 from whisperfusion.turns.call import Call
 from whisperfusion.turns.commands import Command, ReplyPlayed, ReplyText, Thinking
-from whisperfusion.turns.states import PAUSES, REPLY_STATES, SPEAKING_OVER, USER_STATES
+from whisperfusion.turns.states import PAUSES, REPLY_STATES, SPEAKING_OVER, USER_STATES, State
 
 
 def sentence(call: Call, message: Sentence, now: float) -> list[Command]:
@@ -140,4 +140,5 @@ def _pause_too_long(call: Call, now: float) -> list[Command]:
         reason = f"No words came within {barge_in.TRANSCRIPT_WAIT_S:.0f} seconds."
         return turn_end.fail_turn(call, "asr", reason, False, now)
     # without automatic turns the client decides when
-    return turn_end.finish_turn(call, now) if call.options.automatic_turns else []
+    ends = call.options.automatic_turns or call.state is State.AWAITING_TRANSCRIPT
+    return turn_end.finish_turn(call, now, too_late=True) if ends else []

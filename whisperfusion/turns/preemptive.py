@@ -56,5 +56,6 @@ def _may_preempt(call: Call) -> bool:
         options.replies
         and options.automatic_replies
         and options.automatic_turns
+        and not (options.known_speakers_only and call.user.known_speaker is False)
         and not call.overlaps.is_echo(call.user.text)
     )

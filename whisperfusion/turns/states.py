@@ -43,6 +43,7 @@ from whisperfusion.turns.events import (
     OptionsChanged,
     PlaybackPosition,
     ReplyLost,
+    SpeakerIdentified,
     SpeechProbability,
     StageDown,
     TextTyped,
@@ -70,6 +71,7 @@ class Condition(Enum):
     TURN_OVER = "the turn is over, its transcript is not complete"
     TURN_EMPTY = "the turn is over and has no words"
     TURN_KEPT = "the turn is final, no reply is wanted"
+    OTHER_VOICE = "the speech is not that of a known speaker, the call listens to those only"
     REPLY_COMMITTED = "a reply is committed"
     REPLY_PLAYED = "all of the reply was played"
     ECHO = "the overlap is an echo of the reply so far"
@@ -97,6 +99,8 @@ ALWAYS: dict[Trigger, str] = {
     SpeechProbability: "find where speech starts and stops; request interim transcripts; pause the "
     "playback of a reply for a first sound, resume it if that is no speech",
     EndOfTurnProbability: "find how much silence ends the turn",
+    SpeakerIdentified: "note whose voice it is; finish the turn or classify the overlap that waits "
+    "for it; cancel a preemptive reply to another voice than the known ones",
     OptionsChanged: "replace the options",
     HistoryReplaced: "replace the history; cancel a preemptive reply",
     ToolResult: "add it to the history; cancel a preemptive reply",
@@ -151,6 +155,7 @@ _TAKEN: dict[Trigger, Row] = {
     _C.USER_PAUSED: Row(_TAKES, _S.USER_PAUSED),
     _C.TURN_OVER: Row(_TAKES, _S.AWAITING_TRANSCRIPT),
 }
+_IGNORE = "show it, and drop it"
 _FINAL: dict[Trigger, Row] = {
     _C.REPLY_COMMITTED: Row("commit the preemptive reply, or generate one", _S.REPLYING),
     _C.TURN_KEPT: Row("add it to the history", _S.IDLE),
@@ -192,6 +197,7 @@ TABLE: dict[State, dict[Trigger, Row]] = {
         **_STOP,
         _C.TURN_OVER: Row("wait for the transcript", _S.AWAITING_TRANSCRIPT),
         _C.TURN_EMPTY: Row("drop the turn", _S.IDLE),
+        _C.OTHER_VOICE: Row(_IGNORE, _S.IDLE),
         **_FINAL,
         **_FAIL,
     },
@@ -203,6 +209,7 @@ TABLE: dict[State, dict[Trigger, Row]] = {
         ClearInput: Row("drop the turn", _S.IDLE),
         **_STOP,
         _C.TURN_EMPTY: Row("drop the turn", _S.IDLE),
+        _C.OTHER_VOICE: Row(_IGNORE, _S.IDLE),
         **_FINAL,
         **_FAIL,
     },
@@ -222,6 +229,7 @@ TABLE: dict[State, dict[Trigger, Row]] = {
         **_STOP,
         _C.ECHO: Row("transcribe from here on", _S.OVERLAP),
         _C.FALSE_INTERRUPTION: Row(_RESUME, _S.REPLYING),
+        _C.OTHER_VOICE: Row(f"{_IGNORE}; {_RESUME}", _S.REPLYING),
         _C.DEFERRED: Row(_RESUME, _S.ECHO_CHECK),
         **_TAKEN,
         **_FAIL,
@@ -241,6 +249,7 @@ TABLE: dict[State, dict[Trigger, Row]] = {
         **_STOP,
         _C.ECHO: Row("transcribe from here on", _S.OVERLAP),
         _C.FALSE_INTERRUPTION: Row(f"{_RESUME}; drop the deferred words", _S.REPLYING),
+        _C.OTHER_VOICE: Row(f"{_IGNORE}; {_RESUME}", _S.ECHO_CHECK),
         _C.DEFERRED: Row(_RESUME, _S.ECHO_CHECK),
         **_FINAL,
         **_TAKEN,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from whisperfusion.messages import Commit
 from whisperfusion.text.segmentation import words
+from whisperfusion.turns import known_voices
 from whisperfusion.turns.call import Call
 from whisperfusion.turns.commands import (
     Command,
+    SpeechIgnored,
     StopTranscribing,
     TurnAccepted,
     TurnFailed,
@@ -14,7 +16,7 @@ from whisperfusion.turns.commands import (
 )
 from whisperfusion.turns.events import CreateReply
 from whisperfusion.turns.reply import Reply
-from whisperfusion.turns.states import REPLY_STATES, Condition
+from whisperfusion.turns.states import REPLY_STATES, Condition, State
 from whisperfusion.turns.user_turn import UserTurn
 
 REPLY_WAIT_S = 30.0  # for any sign of life of the reply
@@ -30,13 +32,39 @@ def accept_turn(call: Call) -> list[Command]:
     return [TurnAccepted(call.replies.turn)]
 
 
-def finish_turn(call: Call, now: float) -> list[Command]:
-    """The turn is over and its transcript is complete."""
+def finish_turn(call: Call, now: float, too_late: bool = False) -> list[Command]:
+    """The turn is over and its transcript is complete. `too_late`: no embedding of its voice is
+    waited for.
+    """
     text = call.user.text
     if words(text) and not call.overlaps.is_echo(text):
+        match known_voices.counts(call, too_late):
+            case None:
+                return _await_speaker(call, now)
+            case False:
+                return _ignore_turn(call, now)
         return [StopTranscribing(), *final_turn(call, text, now)]
     call.move(Condition.TURN_EMPTY)
     return drop_turn(call, now)
+
+
+def _await_speaker(call: Call, now: float) -> list[Command]:
+    if call.state is State.USER_PAUSED:
+        call.move(Condition.TURN_OVER)
+    call.deadline = now + known_voices.SPEAKER_WAIT_S
+    return []
+
+
+def _ignore_turn(call: Call, now: float) -> list[Command]:
+    """Another voice than those that are listened to: its words are shown; a reply that was
+    requested comes anyway.
+    """
+    known_voices.told(call)
+    ignored, request = SpeechIgnored(call.user.text), call.request
+    call.move(Condition.OTHER_VOICE)
+    commands = [*call.replies.cancel_unless_fits(""), StopTranscribing(), ignored]
+    call.rest()
+    return commands if request is None else [*commands, *create_reply(call, request, now)]
 
 
 def drop_turn(call: Call, now: float) -> list[Command]:
@@ -54,6 +82,7 @@ def drop_turn(call: Call, now: float) -> list[Command]:
 def final_turn(call: Call, text: str, now: float) -> list[Command]:
     """The user's turn is `text`: show it, keep it, reply to it."""
     replies, request = call.replies, call.request
+    known_voices.told(call)
     commands: list[Command] = [*accept_turn(call), UserTurnFinal(replies.turn, text)]
     replies.counts.turns += 1
     if request is not None and request.own_way:  # which a preemptive reply did not know

@@ -43,6 +43,8 @@ def _received(call: Call, before: State, event: events.Event | Found, now: float
             return _found(call, before, event, now)
         case events.InterimTranscript():
             return user_speech.transcript(call, before, event, now)
+        case events.SpeakerIdentified():
+            return user_speech.identified(call, before, event, now)
         case events.CommitTurn():
             return user_speech.turn_ended(call, before, True, now)
         case Sentence():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from whisperfusion.audio import to_samples
-from whisperfusion.turns import barge_in, preemptive, turn_end
+from whisperfusion.turns import barge_in, known_voices, preemptive, turn_end
 from whisperfusion.turns.call import Call
 from whisperfusion.turns.commands import Command, StartTranscribing
-from whisperfusion.turns.events import InterimTranscript
+from whisperfusion.turns.events import InterimTranscript, SpeakerIdentified
 from whisperfusion.turns.reply import TurnTimes
 from whisperfusion.turns.states import (
     PAUSES,
@@ -77,6 +77,19 @@ def turn_ended(call: Call, before: State, sure: bool, now: float) -> list[Comman
     if sure and call.state is State.USER_PAUSED:
         call.move(Condition.TURN_OVER)
     return turn_end.accept_turn(call)
+
+
+def identified(call: Call, before: State, event: SpeakerIdentified, now: float) -> list[Command]:
+    """Whose voice the user's speech has, in a call that listens to known speakers only."""
+    if not (call.options.known_speakers_only and known_voices.noted(call, event)):
+        return []
+    if before in SPEAKING_OVER:
+        return barge_in.resolve(call, now)
+    if before not in USER_STATES:
+        return []
+    if before is State.AWAITING_TRANSCRIPT and call.user.complete:
+        return turn_end.finish_turn(call, now)
+    return call.replies.cancel_preemptive() if call.user.known_speaker is False else []
 
 
 def transcript(call: Call, before: State, event: InterimTranscript, now: float) -> list[Command]:

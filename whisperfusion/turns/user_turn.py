@@ -17,6 +17,8 @@ class UserTurn:
         self.text = ""
         self.end_of_turn: float | None = None  # by the recognizer, of the audio of `text`
         self.known_to = -1  # position up to which the transcript reaches
+        self.known_speaker: bool | None = None  # whose voice it has; None = that cannot be told
+        self.speaker_to = -1  # position up to which that was listened for
         self.over = False  # it has surely ended
         self.accepted = False  # the client knows that it is over
         self.preemptive = PreemptiveBudget()
@@ -30,6 +32,11 @@ class UserTurn:
     def complete(self) -> bool:
         """Has speech stopped, and does the transcript reach to there?"""
         return not self.speaking and self.known_to >= self._stopped + TAIL
+
+    @property
+    def identified(self) -> bool:
+        """Has speech stopped, and was its voice listened for up to there?"""
+        return not self.speaking and self.speaker_to >= self._stopped + TAIL
 
     def stop(self, at: int) -> None:
         self._stopped = at
@@ -62,6 +69,7 @@ class UserTurn:
         new.pauses = pauses
         new._stopped, new.text, new.known_to = self._stopped, self.text, self.known_to
         new.over, new.end_of_turn = self.over, self.end_of_turn
+        new.known_speaker, new.speaker_to = self.known_speaker, self.speaker_to
         return new
 
     def after(self, earlier: UserTurn) -> UserTurn:

@@ -154,7 +154,8 @@ class Transcript:
 
     The first `stable` characters will hardly change. `start` and `end`: the audio that it was read
     from, in seconds. A final one without text: it was not speech. `speaker` of a final one, where
-    that was asked for and is known.
+    that was asked for and is known. `ignored`: it is not a known speaker's, in a call that listens
+    to those only, so a turn does not follow.
     """
 
     text: str
@@ -164,6 +165,7 @@ class Transcript:
     end: float = 0.0
     language: str = ""
     speaker: str = left_out("")  # of a final one, where it was asked for and is known
+    ignored: bool = left_out(False)
 
 
 @_codec.event("heard_you")

@@ -94,6 +94,7 @@ class Handshake:
     enable_diarization: bool = False  # who speaks is wanted too; the name is WhisperLive's
     max_speakers: int = 0  # 0 = any number
     known_speakers: tuple[KnownSpeaker, ...] = ()
+    known_speakers_only: bool | None = None  # the others are shown, and not listened to
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,9 @@ def _handshake(
         enable_diarization=flag_field(values, "enable_diarization", False) or bool(known),
         max_speakers=count_field(values, "max_speakers", 0, 1, MOST_SPEAKERS),
         known_speakers=known,
+        known_speakers_only=flag_field(values, "known_speakers_only", False)
+        if values.get("known_speakers_only") is not None
+        else None,
         **_shared_fields(values),
     )
 
