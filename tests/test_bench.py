@@ -30,6 +30,7 @@ from whisperfusion.engines.protocols import Segment
 sys.path.insert(0, str(ROOT))
 from bench import barge_in, disturb, overlaps, reading, run, sounds, table, turns, without
 from bench.common import Recording
+from bench.compared_words import comparable, error_rate
 from bench.loudspeaker import ECHO_DELAY_S, Loudspeaker, Room, impulse_response, played
 from bench.overlap_call import Found
 from bench.recorded import RecordedASR
@@ -562,3 +563,19 @@ def test_parts_are_chosen_by_name_and_flags_of_the_server_follow():
     )
     with pytest.raises(SystemExit):
         run.options(["--only", "everything"])
+
+
+# --- replies read back ---------------------------------------------------------------------------
+
+
+def test_words_are_compared_as_they_are_said():
+    said = comparable("¡Tengo 21 años! Son las 14:30.", "es")
+    assert said == comparable("tengo veintiún años, son las catorce treinta", "es")
+    assert comparable("C’est l’été.", "fr") == comparable("c'est l'ÉTÉ", "fr")
+    assert comparable("l'été", "fr") == ["l", "été"]
+
+
+def test_errors_are_counted_over_all_that_was_said():
+    right, wrong = (["a", "b", "c"], ["a", "b", "c"]), (["d"], ["e", "f"])
+    assert error_rate([right, wrong]) == 0.5  # one is another, one is added, of four
+    assert error_rate([([], ["a"])]) == error_rate([]) == 0.0

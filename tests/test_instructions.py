@@ -32,7 +32,7 @@ Is it morning or evening?|What day is tomorrow?|What was yesterday's date?|How l
 Could you tell me the time, please?|Is it the weekend today?|What time zone are you in?
 What’s tomorrow's date?|Do you know what time it is right now?|Which month comes next?
 How many days until Christmas?|Wie spät ist es?|Welcher Tag ist heute?|Quelle heure est-il ?
-¿Qué hora es?|Che ore sono?|Que horas são?|Hoe laat is het?|Która jest godzina?|现在几点了"""
+¿Qué hora es?|Che ore sono?|Que horas são?|Hoe laat is het?|Która jest godzina?|现在几点了|今日は何日ですか"""
 NO_CLOCK = """What year did the war end?|What time does the museum open?|I had a bad day today.
 What season comes after winter?|How many days are in a week?|Tell me about the time of the Romans.
 Which day is Christmas?|What is your favorite season?|I will go there tomorrow.|What is time?
@@ -44,7 +44,8 @@ Transfer fifty dollars to Anna.|Search the web for the news.|I'd like you to boo
 NO_DEEDS = """Tell me a story about a lamp.|Play a game with me.|Can you write a poem?|Call me John.
 How do I turn on the heating?|Why did they close the factory?|I will call my mother tonight.
 Should I buy a car?|Can you explain how to book a flight?|I took a photo of my dog.|Set theory is hard.
-Save me from boredom.|The lights are off.|I forgot to lock the door.|Let's play twenty questions."""
+Save me from boredom.|The lights are off.|I forgot to lock the door.|Let's play twenty questions.
+一週間は何日ありますか?|休みは何日間ですか?"""
 
 
 def each(texts: str) -> list[str]:

@@ -41,7 +41,8 @@ _OTHERS = (
     r"\bque (?:horas|dia|data|mês|ano)\b",  # Portuguese
     r"\bhoe laat\b|\bwelke (?:dag|datum|maand)\b|\bwelk jaar\b",  # Dutch
     r"\bktóra (?:jest )?godzina\b|\bjaki (?:dziś|dzisiaj|jest|mamy)\b",  # Polish
-    r"几点|幾點|几号|幾號|星期几|星期幾|今天是|何時|何曜日|何日|今日は何",  # Chinese, Japanese
+    r"几点|幾點|几号|幾號|星期几|星期幾|今天是"  # Chinese
+    r"|何時|何曜日|何日(?!あ|間)|今日は何",  # Japanese; 何日あり, 何日間: how many days
 )
 _ASKED = re.compile("|".join((*_ENGLISH, *_OTHERS)), re.IGNORECASE)
 LONGEST = 300  # characters at the end of what the user says that are looked at
