@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect
 
 from whisperfusion.engines.scripted import tone_speech
 from whisperfusion.gateway.sound import companded
-from whisperfusion.wire.realtime import ALAW, ULAW, RealtimeError, Session
+from whisperfusion.wire.realtime import ALAW, ULAW, RealtimeError, Session, as_dict
+from whisperfusion.wire.realtime_beta import session_in, session_out
 from whisperfusion.wire.realtime_options import transcription_options
 from whisperfusion.wire.realtime_update import updated
 
@@ -286,6 +287,17 @@ def test_e3_languages_are_understood(language, shown, asked):
     session = updated(Session(), {"type": "realtime", "audio": audio_in}, ())
     assert session.transcription is not None and session.transcription["language"] == shown
     assert transcription_options(session)["language"] == asked
+
+
+@pytest.mark.parametrize("wanted", [{"type": "near_field"}, {"type": "far_field"}, None])
+def test_noise_reduction_is_accepted_and_shown_again_in_both_dialects(wanted):
+    """Without effect (docs/performance.md)."""
+    before = Session(noise_reduction={"type": "before"})
+    flat = session_in({"input_audio_noise_reduction": wanted}, False)
+    for given in ({"audio": {"input": {"noise_reduction": wanted}}}, flat):
+        shown = as_dict(updated(before, {"type": "realtime", **given}, ()), 0)
+        assert shown["audio"]["input"]["noise_reduction"] == wanted
+        assert session_out(shown)["input_audio_noise_reduction"] == wanted
 
 
 def test_e3_relative_no_language_is_the_servers_and_an_unknown_one_an_error():
