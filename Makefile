@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 GPU_SET := $(if $(CUDA)$(wildcard $(VENV)/installed-cuda),$(VENV)/installed-cuda)
 XLLAMACPP_INDEX ?= https://xorbitsai.github.io/xllamacpp/whl/cu128
 
-.PHONY: run whisper test test-gpu-stack lint types talk doctor bench docs screenshots check-links clean kokoro
+.PHONY: run whisper test test-gpu-stack lint types talk doctor bench docs screenshots check-links clean kokoro xtts
 
 run: $(VENV)/installed $(GPU_SET)
 	@$(if $(GPU_SET),,command -v nvidia-smi >/dev/null && echo "An NVIDIA GPU may be here: \`make run CUDA=1\` uses it" || true)
@@ -52,6 +52,11 @@ kokoro: .venv-kokoro/installed $(VENV)/installed
 	$(PYTHON) -m venv .venv-kokoro
 	.venv-kokoro/bin/python -m pip install --disable-pip-version-check -r requirements-kokoro.txt
 	@touch $@
+
+# TTS_ENGINE=xtts: 5 GB like `whisper`, TORCH_INDEX too, and its model of 1.9 GB, whose licence wants to be accepted
+# (docs/licences.md): make xtts COQUI_TOS_AGREED=1.
+xtts: .venv-xtts/installed $(VENV)/installed
+	@$(BIN)/python main.py models fetch xtts-v2
 
 talk: $(VENV)/installed
 	@$(BIN)/python main.py talk $(FILE)
@@ -100,6 +105,14 @@ $(VENV)/installed-cuda: requirements-cuda.txt $(VENV)/installed
 		| .venv-whisper/bin/python -m pip install --disable-pip-version-check -r /dev/stdin
 	@touch $@
 
+.venv-xtts/installed: requirements-xtts.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "XTTS needs Python 3.10 to 3.13: make xtts PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv-xtts
+	$(if $(TORCH_INDEX),.venv-xtts/bin/python -m pip install --disable-pip-version-check --index-url $(TORCH_INDEX) $$(grep -E '^(torch|torchaudio)==' requirements-xtts.txt))
+	$(if $(TORCH_INDEX),grep -v '^nvidia-' requirements-xtts.txt,cat requirements-xtts.txt) \
+		| .venv-xtts/bin/python -m pip install --disable-pip-version-check -r /dev/stdin
+	@touch $@
+
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
@@ -109,4 +122,4 @@ $(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed-dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-gpu .venv-kokoro .venv-whisper .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules
+	rm -rf $(VENV) .venv-gpu .venv-kokoro .venv-whisper .venv-xtts .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules

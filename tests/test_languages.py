@@ -314,6 +314,34 @@ def test_an_engine_of_several_languages_needs_no_list() -> None:
     assert voices.choose("en", "heart") == (None, "heart", "")
 
 
+class AnyLanguage(ScriptedTTS):
+    """Each of whose voices speaks both languages, as those of XTTS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.language = "en"
+        self.voices = ("Ana", "Craig", "Ana@en", "Ana@es")
+        self.voice_languages = {name: name.partition("@")[2] or "en" for name in self.voices}
+
+
+def test_a_voice_that_speaks_every_language_goes_on_in_another_one() -> None:
+    engine = AnyLanguage()
+    voices = language_voices("Craig", engine)
+    assert [voices.choose("es", name).name for name in ("Ana", "craig@en", None)] == [
+        "Ana@es",
+        "Craig@es",
+        "Ana@es",
+    ]
+    assert "German" in voices.choose("de", "Craig").missing
+    listed = language_voices("en:Ana, es:Craig@es", engine)
+    assert listed.choose("es", "Ana").name == listed.choose("es", "Craig").name == "Craig@es"
+    voice = Voice(engine)
+    assert voice.named("CRAIG@ES") == "Craig@es" and voice.language_of("Craig@es") == "es"
+    assert voice.named("alloy@es") == "Ana@es"
+    for unknown in ("nobody@es", "Craig@de"):
+        assert (voice.named(unknown), voice.language_of(unknown)) == ("Ana", "en")
+
+
 def test_voices_of_another_engine_stand_beside_the_default_one() -> None:
     voices = language_voices("tone, es:hibari/heart", English())
     link, name, missing = voices.choose("es", "tone")

@@ -662,6 +662,7 @@ SCRIPTED = {f"{kind}_engine": "scripted" for kind in ("asr", "llm", "tts", "vad"
         ),
         ({**SCRIPTED, "tts_engine": "piper"}, ["piper-joe"]),
         ({**SCRIPTED, "tts_engine": "kokoro"}, ["kokoro-v1.0"]),
+        ({**SCRIPTED, "tts_engine": "xtts"}, ["xtts-v2"]),
         ({**SCRIPTED, "tts_engine": "hibari", "tts_voice": "emma"}, ["hibari-emma"]),
         ({**SCRIPTED, "tts_engine": "hibari", "tts_voice": "heart"}, []),
     ],

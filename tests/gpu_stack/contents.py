@@ -4,6 +4,7 @@ twice.
     contents.py uv         the line that installs uv
     contents.py packages   requirement lines for uv: the GPU set without NVIDIA's wheels and mpi4py,
                            and the test tools
+    contents.py xtts       those of coqui-tts, which lie beside: it wants another transformers
     contents.py tests      the project's test files that run with the versions of the image: those of
                            the GPU engines, of all processes with their sockets (`conformance`), and
                            of what reads settings and messages
@@ -28,6 +29,12 @@ from resolve import (
 
 DEV = ROOT / "requirements-dev.txt"
 WHISPER = ROOT / "requirements-whisper.txt"
+XTTS = ROOT / "requirements-xtts.txt"
+OF_XTTS = (
+    "coqui-tts coqui-tts-trainer coqpit-config transformers tokenizers ko-speech-tools num2words docopt "
+    "inflect typeguard more-itertools anyascii librosa lazy-loader audioread soxr msgpack pooch platformdirs "
+    "decorator scikit-learn threadpoolctl joblib pysbd monotonic-alignment-search pypinyin"
+).split()
 TOOLS = (
     "pytest",
     "pytest-asyncio",
@@ -83,6 +90,11 @@ def openai_whisper() -> list[str]:
     return [f"openai-whisper=={pins(lines_of(WHISPER))['openai-whisper']}"]
 
 
+def xtts() -> list[str]:
+    """What the engine xtts imports and the image has not, or in another version."""
+    return [f"{name}=={pins(lines_of(XTTS))[name]}" for name in OF_XTTS]
+
+
 def uv() -> list[str]:
     found = pins(lines_of(DEV)).get("uv")
     return [f"uv=={found}" if found else "uv"]
@@ -96,4 +108,4 @@ def tests() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join({"uv": uv, "packages": packages, "tests": tests}[sys.argv[1]]()))
+    print("\n".join({"uv": uv, "packages": packages, "tests": tests, "xtts": xtts}[sys.argv[1]]()))

@@ -22,7 +22,7 @@ find_python() {
 }
 
 installed=$venv/installed
-if [ ! -e "$installed" ] || [ -n "$(find requirements-gpu.txt constraints-gpu.txt requirements-dev.txt requirements-whisper.txt tests/gpu_stack/contents.py -newer "$installed")" ]; then
+if [ ! -e "$installed" ] || [ -n "$(find requirements-gpu.txt constraints-gpu.txt requirements-dev.txt requirements-whisper.txt requirements-xtts.txt tests/gpu_stack/contents.py -newer "$installed")" ]; then
   python=$(find_python)
   rm -rf "$venv"
   "$python" -m venv "$venv"
@@ -30,5 +30,8 @@ if [ ! -e "$installed" ] || [ -n "$(find requirements-gpu.txt constraints-gpu.tx
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$uv"
   "$venv/bin/python" tests/gpu_stack/contents.py packages >"$venv/packages.txt"
   "$venv/bin/uv" pip install --python "$venv/bin/python" --build-constraints constraints-gpu.txt --requirement "$venv/packages.txt"
+  # coqui-tts wants another transformers than the image has
+  "$venv/bin/uv" pip install --python "$venv/bin/python" --target "$venv/xtts" --no-deps \
+    --requirement <("$venv/bin/python" tests/gpu_stack/contents.py xtts)
   touch "$installed"
 fi

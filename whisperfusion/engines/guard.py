@@ -7,7 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from whisperfusion.errors import EngineError, EngineLost, Unsayable, first_line, lost_for_good
+from whisperfusion.errors import (
+    EngineError,
+    EngineLost,
+    Unsayable,
+    failed_on_input,
+    first_line,
+    gpu_is_full,
+    lost_for_good,
+)
 
 
 @contextmanager
@@ -22,5 +30,7 @@ def guarded(library: str, text: str) -> Iterator[None]:
     except Exception as error:
         if lost_for_good(error):
             raise
+        if gpu_is_full(error):
+            raise failed_on_input(error, library) from error
         what = f"{library} cannot say {text[:80]!r} ({first_line(error)})"
         raise Unsayable(f"{what}; leave it out or write it in other words") from error

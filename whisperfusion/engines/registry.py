@@ -16,6 +16,8 @@ from typing import Any
 
 from whisperfusion.engines.kokoro.voices import language_of as kokoro_language
 from whisperfusion.engines.piper_names import language_of as piper_language
+from whisperfusion.engines.xtts.voices import LANGUAGES as XTTS_LANGUAGES
+from whisperfusion.engines.xtts.voices import language_of as xtts_language
 from whisperfusion.errors import EngineError
 from whisperfusion.paths import own_python
 
@@ -168,6 +170,17 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 languages=("en", "es", "fr", "hi", "it", "ja", "pt", "zh"),
                 multilingual=True,
                 voice_language=kokoro_language,
+            ),
+            "xtts": Entry(
+                "xtts.engine:XTTS",
+                ("coqui-tts", "torch", "torchaudio"),
+                environment="xtts",
+                restarted=(("measure", False),),
+                streaming=True,
+                cloning=True,
+                languages=XTTS_LANGUAGES,
+                multilingual=True,
+                voice_language=xtts_language,
             ),
             "whisperspeech": Entry(
                 "whisperspeech:WhisperSpeech",

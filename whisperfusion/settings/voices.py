@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeVar
 
 LANGUAGE = re.compile(r"([a-z]{2,3}(?:[-_][A-Za-z]{2,4})?):(?!//)(.*)", re.DOTALL)
 NAMED_BY_MODEL = ("piper",)  # a voice is a model of these engines
+# a voice of these speaks any language, which its name ends with: "Ana Florence@es"
+OF_ANY_LANGUAGE, LANGUAGE_MARK = ("xtts",), "@"
 OF_ENGINE = ("tts_chain", "tts_model", "tts_option", "tts_url", "tts_key")
 S = TypeVar("S")
 
@@ -61,6 +63,8 @@ def settings_of_voice(settings: S, entry: VoiceEntry) -> S:
     usual: str = getattr(settings, "tts_engine")  # noqa: B009
     engine = entry.engine or usual
     changed = {"tts_engine": engine, "tts_voice": entry.voice}
+    if engine in OF_ANY_LANGUAGE and entry.language and LANGUAGE_MARK not in entry.voice:
+        changed["tts_voice"] += LANGUAGE_MARK + entry.language
     if engine != usual:
         changed |= dict.fromkeys(OF_ENGINE, "")
     model = changed.get("tts_model", getattr(settings, "tts_model"))  # noqa: B009

@@ -23,7 +23,7 @@ from whisperfusion.synthesis.voice import languages_of
 from whisperfusion.synthesis.voice_link import VoiceLink
 from whisperfusion.synthesis.voices import Voices
 from whisperfusion.wire.languages import code_of, name_of
-from whisperfusion.wire.voices import UnknownVoice, voice_named
+from whisperfusion.wire.voices import MARK, UnknownVoice, in_language, voice_named
 
 log = logging.getLogger("tts")
 
@@ -159,7 +159,7 @@ class LanguageVoices:
         voices = languages_of(engine)
         own = [name for name, spoken in voices.items() if spoken == language]
         if own:
-            return Choice(None, asked if asked in own else own[0])
+            return Choice(None, _same_voice(asked, language, engine) or own[0])
         if engine.language is None and not voices or engine.language == language:
             return Choice(None, asked)
         speaks = f"as {_title(engine.language)}" if engine.language else "as it can"
@@ -208,6 +208,15 @@ class LanguageVoices:
             return None
         spoken = languages_of(default.engine).get(name, default.engine.language)
         return Choice(None, name) if spoken in (None, language) else None
+
+
+def _same_voice(asked: str | None, language: str, engine: TTS) -> str | None:
+    """The voice that a client asked for, as it speaks `language`; None = it does not."""
+    if not asked or languages_of(engine).get(asked) == language:
+        return asked
+    with suppress(UnknownVoice):
+        return voice_named(f"{in_language(asked)[0]}{MARK}{language}", engine.voices)
+    return None
 
 
 def _name(choice: Choice) -> str:

@@ -15,7 +15,7 @@ from whisperfusion.errors import Unsayable
 from whisperfusion.text.normalization import spoken
 from whisperfusion.text.reply_pieces import pieces_of
 from whisperfusion.text.scripts import has_words, sayable
-from whisperfusion.wire.voices import UnknownVoice, voice_named
+from whisperfusion.wire.voices import UnknownVoice, in_language, voice_named
 
 
 class Voice:
@@ -27,7 +27,9 @@ class Voice:
     def language_of(self, name: str | None) -> str | None:
         """ISO code of what the voice `name` speaks; None = the engine reads any."""
         if isinstance(self.engine, MultilingualTTS):
-            return self.engine.voice_languages.get(self.named(name), self.engine.language)
+            named = self.named(name)
+            spoken = self.engine.voice_languages.get(named) or in_language(named)[1]
+            return spoken or self.engine.language
         return self.engine.language
 
     def named(self, name: str | None) -> str:

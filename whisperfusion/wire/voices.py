@@ -13,12 +13,16 @@ OPENAI = frozenset(
 )
 
 
+MARK = "@"  # "NAME@LANGUAGE": voices of some engines speak every language that the engine has
+
+
 class UnknownVoice(WhisperFusionError):
     """No voice has this name."""
 
 
 def voice_named(asked: str | None, voices: Iterable[str]) -> str | None:
-    """The one of `voices` that is meant; None = the default (nothing, or a name of OpenAI's).
+    """The one of `voices` that is meant, or one of them in another language; None = the default
+    (nothing, or a name of OpenAI's).
 
     Raises UnknownVoice.
     """
@@ -33,7 +37,16 @@ def voice_named(asked: str | None, voices: Iterable[str]) -> str | None:
                 return voice
     if asked.casefold() in OPENAI:
         return None
+    voice, language = in_language(asked)
+    if language and any(in_language(one)[1] == language for one in known):
+        return f"{voice_named(voice, known) or known[0]}{MARK}{language}"
     raise UnknownVoice(f"voice {asked!r} is not known; allowed: {', '.join(known)}")
+
+
+def in_language(name: str) -> tuple[str, str]:
+    """The voice and the language of "NAME@LANGUAGE"; "" = the name has none."""
+    voice, mark, language = name.rpartition(MARK)
+    return (voice, language.casefold()) if mark else (name, "")
 
 
 def _bare(name: str) -> str:

@@ -165,9 +165,9 @@ def files_in(folder: Path) -> tuple[Path, dict[str, Path]]:
     return weights[0], voices
 
 
-def said_of(factor: float, device: str) -> tuple[int, str]:
+def said_of(factor: float, device: str, engine: str = "Kokoro") -> tuple[int, str]:
     """Level and text of what the log says of a speed: seconds of work for one of speech."""
-    text = f"Kokoro on {device} takes {factor:.2f} s for a second of speech"
+    text = f"{engine} on {device} takes {factor:.2f} s for a second of speech"
     if factor < 1:
         return logging.INFO, text
     return logging.WARNING, (

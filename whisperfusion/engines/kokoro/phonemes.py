@@ -123,13 +123,13 @@ def mixed(text: str, read: Reader, latin: Reader) -> str:
     return " ".join(how(part.strip()) for how, part in found if part.strip())
 
 
-def pieces_of(phonemes: str, longest: int) -> Iterator[str]:
-    """`phonemes` in pieces of at most `longest`, divided at the best mark that makes a piece of at
-    least a third of that.
+def pieces_of(phonemes: str, longest: int, cuts: tuple[str, ...] = CUTS) -> Iterator[str]:
+    """`phonemes` in pieces of at most `longest`, divided at the best mark of `cuts` that makes a
+    piece of at least a third of that.
     """
     while len(phonemes) > longest:
         head = phonemes[:longest]
-        ends = (max(head.rfind(mark) for mark in marks) + 1 for marks in CUTS)
+        ends = (max(head.rfind(mark) for mark in marks) + 1 for marks in cuts)
         end = next((end for end in ends if end > longest // 3), longest)
         piece, phonemes = head[:end].strip(), phonemes[end:].strip()
         if piece:

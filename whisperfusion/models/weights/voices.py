@@ -6,6 +6,7 @@ import re
 
 from whisperfusion.models.model import File, Hub, Model, Wheel, spdx
 from whisperfusion.models.weights.kokoro import KOKORO
+from whisperfusion.models.weights.xtts import XTTS
 
 _TURN, _JOE = "smart-turn-v3.2-cpu.onnx", "en_US-joe-medium.onnx"
 
@@ -77,6 +78,7 @@ def piper_voice(name: str) -> Model:
 
 VOICES = (
     KOKORO,
+    XTTS,
     Model(
         "piper-joe",
         "tts",

@@ -1,0 +1,1 @@
+"""XTTS-v2: one model that speaks seventeen languages in the voice of a recording."""
