@@ -131,9 +131,9 @@ export class Call {
    * What is being said has to be said again if the connection dies before its words are settled.
    * @param {Message} message
    */
-  remember({ type, final, text }) {
+  remember({ type, final, text, ignored }) {
     if (type === "speech_started") this.speaking = true;
-    if (type === "turn" || (type === "caption" && final && text === "")) this.settle();
+    if (type === "turn" || (type === "caption" && final && (text === "" || ignored))) this.settle();
   }
 
   forget() {

@@ -53,7 +53,7 @@ const en = {
   "notice.lost": "The connection was lost. Trying again; the conversation goes on where it was.",
   "notice.busy": "All lines are busy. Try again in about {n} min.",
   "notice.time_limit": "The call reached its time limit. Start again to go on with the same conversation.",
-  "notice.ended": "The call was ended: {n}.", "tool.failed": "failed", "tool.works": "at work",
+  "notice.ended": "The call was ended: {n}.", "ignored": "another voice, not answered", "tool.failed": "failed", "tool.works": "at work",
   "notice.insecure": "Browsers allow sound and the microphone only on pages opened over https or from localhost. Ask the operator of this server for its https address. You can still type and read.",
   "notice.blocked": "The microphone is blocked. Allow it beside the address bar, then start again. You can still type.",
   "notice.missing": "No microphone was found. Connect one, then start again. You can still type.",

@@ -71,12 +71,17 @@ export class Transcript {
     for (const entry of [...this.entries]) this.drop(entry);
   }
 
-  /** @param {Message} caption */
-  caption({ text, stable = 0 }) {
+  /**
+   * `ignored`: of another voice than those that the call listens to, and so not a turn.
+   * @param {Message} caption
+   */
+  caption({ text, stable = 0, speaker, ignored = false }) {
     const open = this.open();
+    /** @type {Partial<Entry>} */
+    const found = { text, stable, state: ignored ? "final" : "partial", ...(speaker && { speaker }), ...(ignored && { ignored }) };
     if (text === "") this.dropOpen();
-    else if (open) this.change(open, { text, stable });
-    else this.add({ role: "user", state: "partial", text, stable });
+    else if (open) this.change(open, found);
+    else this.add({ role: "user", state: "partial", text, ...found });
   }
 
   /**
@@ -177,7 +182,7 @@ export class Transcript {
 
   /** Is the last thing that was said a question without an answer? */
   get waits() {
-    const last = this.entries.findLast(({ role }) => role !== "note");
+    const last = this.entries.findLast(({ role, ignored }) => role !== "note" && !ignored);
     return last?.role === "user" && last.state === "final";
   }
 
@@ -195,7 +200,7 @@ export class Transcript {
   }
 
   history() {
-    const said = this.entries.filter((entry) => entry.role !== "note" && entry.state !== "pending");
+    const said = this.entries.filter((entry) => entry.role !== "note" && entry.state !== "pending" && !entry.ignored);
     const lines = said.map((entry) => ({ role: entry.role, text: entry.heard ?? entry.text }));
     return lines.filter((line) => line.text !== "").slice(-LONGEST_HISTORY);
   }

@@ -54,6 +54,7 @@ export class View {
     else node.dataset.turn = String(entry.turn);
     this.fillText(find(".text", HTMLElement, node), entry);
     if (entry.language && !node.querySelector(".spoken-language")) node.append(this.language(node, entry.language));
+    if (entry.speaker || entry.ignored) this.fillSpeaker(node, entry);
     if (entry.clip && !node.querySelector(".play")) node.append(this.playButton(entry));
     if (entry.tools) this.fillTools(node, entry.tools);
     if (entry.latency && !node.querySelector(".latency")) node.append(this.latency(entry.latency));
@@ -68,6 +69,15 @@ export class View {
     find(".text", HTMLElement, node).lang = code; // for screen readers
     const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
     return element("p", "spoken-language", names.of(code) ?? code);
+  }
+
+  /**
+   * Whose words they are, and that they do not count where the call listens to others.
+   * @param {HTMLElement} node @param {Entry} entry
+   */
+  fillSpeaker(node, { speaker, ignored }) {
+    const label = node.querySelector(".speaker") ?? node.appendChild(element("p", "speaker"));
+    label.textContent = [speaker, ignored && t("ignored")].filter(Boolean).join(" \u00b7 ");
   }
 
   /** @param {HTMLElement} text @param {Entry} entry */

@@ -14,6 +14,8 @@ export interface Options {
   speed?: number | null;
   /** What the person speaks: an ISO 639-1 code, or "auto" to find out. */
   language?: string | null;
+  /** Turns have their speaker, on a server with SPEAKER_ENGINE: `Entry.speaker`. Default false. */
+  speakers?: boolean;
   /** 0 = patient to 1 = eager: how soon a pause ends a turn. */
   eagerness?: number | null;
   /** Answers are not played. */
@@ -68,6 +70,10 @@ export interface Entry {
   turn?: number;
   /** Of a turn of the user, where the server speaks several languages: its ISO code. */
   language?: string;
+  /** Of a turn of the user, where speakers are told apart: A, B and so on, or the name of a known one. */
+  speaker?: string;
+  /** Of another voice than those that the call listens to: not a turn, and not in the history. */
+  ignored?: boolean;
   /** Of what is being said: how many characters will hardly change. */
   stable?: number;
   /** Of an answer that is being played: how many characters were spoken, about. */

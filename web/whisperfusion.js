@@ -265,6 +265,7 @@ export class Conversation {
     const given = MANNER.filter((name) => (this.options[name] ?? "") !== "");
     return {
       ...(this.options.agent && { agent: this.options.agent }),
+      ...(this.options.speakers && { enable_diarization: true }),
       history: this.transcript.history(),
       turn_detection: this.options.mode === "hold" ? "manual" : "auto",
       ...Object.fromEntries(given.map((name) => [name, this.options[name]])),
@@ -324,8 +325,9 @@ export class Conversation {
       this.keeper.stops(at);
       this.show({ hearing: false });
     },
-    caption: ({ final, text }) => {
-      if (final && text === "") this.keeper.drop();
+    caption: ({ final, text, ignored }) => {
+      if (final && (text === "" || ignored)) this.keeper.drop();
+      if (ignored) this.show({ hearing: false, thinking: false });
     },
     heard_you: () => this.show({ hearing: false, thinking: true }),
     turn: ({ turn }) => {

@@ -153,6 +153,13 @@ async def test_a_language_of_a_file_is_loaded_when_it_is_asked_for(browser, addr
         await expect(page.locator("#welcome .lead")).to_have_text(spanish["lead"])
         await call.event("turn", turn=2, text="Ja", language="")
         await expect(spoken).to_have_count(1)
+        await call.event("caption", text="Hola", final=True, speaker="Ann")
+        await call.event("turn", turn=3, text="Hola")
+        await call.event("caption", text="Y ahora", final=True, speaker="B", ignored=True)
+        shown = page.locator("#log .speaker")
+        await expect(shown).to_have_text(["Ann", f"B \u00b7 {spanish['ignored']}"])
+        await call.event("caption", text="Oye", final=False)  # the next turn is another line
+        await expect(page.locator("#log .bubble")).to_have_count(5)
 
 
 async def test_the_page_speaks_the_browsers_language_and_any_other_on_request(

@@ -48,7 +48,7 @@ export default {
   "notice.lost": "Die Verbindung ging verloren. Neuer Versuch; das Gespräch geht weiter, wo es war.",
   "notice.busy": "Alle Leitungen sind belegt. Versuch es in etwa {n} min noch einmal.",
   "notice.time_limit": "Der Anruf hat seine Höchstdauer erreicht. Beginn neu, um dasselbe Gespräch fortzusetzen.",
-  "notice.ended": "Der Anruf wurde beendet: {n}.", "tool.failed": "gescheitert", "tool.works": "arbeitet",
+  "notice.ended": "Der Anruf wurde beendet: {n}.", "ignored": "andere Stimme, ohne Antwort", "tool.failed": "gescheitert", "tool.works": "arbeitet",
   "notice.insecure": "Browser erlauben Ton und Mikrofon nur auf Seiten, die über https oder von localhost geöffnet sind. Frag den Betreiber dieses Servers nach seiner https-Adresse. Tippen und lesen kannst du trotzdem.",
   "notice.blocked": "Das Mikrofon ist gesperrt. Erlaube es neben der Adresszeile und beginn neu. Tippen kannst du trotzdem.",
   "notice.missing": "Kein Mikrofon gefunden. Schließ eines an und beginn neu. Tippen kannst du trotzdem.",

@@ -48,7 +48,7 @@ export default {
   "notice.lost": "Se perdió la conexión. Reintentando; la conversación sigue donde estaba.",
   "notice.busy": "Todas las líneas están ocupadas. Inténtalo en unos {n} min.",
   "notice.time_limit": "La llamada llegó a su límite de tiempo. Empieza de nuevo para seguir la misma conversación.",
-  "notice.ended": "La llamada terminó: {n}.", "tool.failed": "falló", "tool.works": "trabajando",
+  "notice.ended": "La llamada terminó: {n}.", "ignored": "otra voz, sin respuesta", "tool.failed": "falló", "tool.works": "trabajando",
   "notice.insecure": "Los navegadores permiten el sonido y el micrófono solo en páginas abiertas por https o desde localhost. Pide la dirección https a quien opera este servidor. Aún puedes escribir y leer.",
   "notice.blocked": "El micrófono está bloqueado. Permítelo junto a la barra de direcciones y empieza de nuevo. Aún puedes escribir.",
   "notice.missing": "No se encontró ningún micrófono. Conecta uno y empieza de nuevo. Aún puedes escribir.",

@@ -48,7 +48,7 @@ export default {
   "notice.lost": "La connexion a été perdue. Nouvel essai ; la conversation reprend où elle était.",
   "notice.busy": "Toutes les lignes sont occupées. Réessaie dans environ {n} min.",
   "notice.time_limit": "L'appel a atteint sa durée maximale. Recommence pour continuer la même conversation.",
-  "notice.ended": "L'appel a été terminé : {n}.", "tool.failed": "échec", "tool.works": "en cours",
+  "notice.ended": "L'appel a été terminé : {n}.", "ignored": "autre voix, sans réponse", "tool.failed": "échec", "tool.works": "en cours",
   "notice.insecure": "Les navigateurs n'autorisent le son et le micro que sur les pages ouvertes en https ou depuis localhost. Demande l'adresse https à la personne qui gère ce serveur. Tu peux quand même écrire et lire.",
   "notice.blocked": "Le micro est bloqué. Autorise-le à côté de la barre d'adresse, puis recommence. Tu peux quand même écrire.",
   "notice.missing": "Aucun micro trouvé. Branches-en un, puis recommence. Tu peux quand même écrire.",

@@ -48,7 +48,7 @@ export default {
   "notice.lost": "La connessione si è persa. Nuovo tentativo; la conversazione riprende da dov'era.",
   "notice.busy": "Tutte le linee sono occupate. Riprova tra circa {n} min.",
   "notice.time_limit": "La chiamata ha raggiunto il limite di tempo. Ricomincia per continuare la stessa conversazione.",
-  "notice.ended": "La chiamata è finita: {n}.", "tool.failed": "non riuscito", "tool.works": "al lavoro",
+  "notice.ended": "La chiamata è finita: {n}.", "ignored": "altra voce, senza risposta", "tool.failed": "non riuscito", "tool.works": "al lavoro",
   "notice.insecure": "I browser permettono audio e microfono solo su pagine aperte in https o da localhost. Chiedi l'indirizzo https a chi gestisce questo server. Puoi comunque scrivere e leggere.",
   "notice.blocked": "Il microfono è bloccato. Consentilo accanto alla barra degli indirizzi, poi ricomincia. Puoi comunque scrivere.",
   "notice.missing": "Nessun microfono trovato. Collegane uno, poi ricomincia. Puoi comunque scrivere.",

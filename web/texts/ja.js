@@ -48,7 +48,7 @@ export default {
   "notice.lost": "接続が切れました。再接続しています。会話は続きから再開します。",
   "notice.busy": "すべての回線が使用中です。約 {n} 分後にもう一度お試しください。",
   "notice.time_limit": "通話時間の上限に達しました。もう一度始めると同じ会話を続けられます。",
-  "notice.ended": "通話が終了しました: {n}。", "tool.failed": "失敗", "tool.works": "実行中",
+  "notice.ended": "通話が終了しました: {n}。", "ignored": "別の人の声のため応答しません", "tool.failed": "失敗", "tool.works": "実行中",
   "notice.insecure": "ブラウザーは https か localhost で開いたページでのみ音声とマイクを許可します。サーバーの管理者に https のアドレスを尋ねてください。入力と閲覧はできます。",
   "notice.blocked": "マイクがブロックされています。アドレスバーの横で許可してから、もう一度始めてください。入力はできます。",
   "notice.missing": "マイクが見つかりません。接続してから、もう一度始めてください。入力はできます。",

@@ -48,7 +48,7 @@ export default {
   "notice.lost": "A conexão caiu. Tentando de novo; a conversa continua de onde parou.",
   "notice.busy": "Todas as linhas estão ocupadas. Tente em cerca de {n} min.",
   "notice.time_limit": "A chamada atingiu o tempo máximo. Comece de novo para continuar a mesma conversa.",
-  "notice.ended": "A chamada foi encerrada: {n}.", "tool.failed": "falhou", "tool.works": "trabalhando",
+  "notice.ended": "A chamada foi encerrada: {n}.", "ignored": "outra voz, sem resposta", "tool.failed": "falhou", "tool.works": "trabalhando",
   "notice.insecure": "Os navegadores só permitem som e microfone em páginas abertas por https ou de localhost. Peça o endereço https a quem opera este servidor. Você ainda pode digitar e ler.",
   "notice.blocked": "O microfone está bloqueado. Permita-o ao lado da barra de endereço e comece de novo. Você ainda pode digitar.",
   "notice.missing": "Nenhum microfone foi encontrado. Conecte um e comece de novo. Você ainda pode digitar.",

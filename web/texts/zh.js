@@ -48,7 +48,7 @@ export default {
   "notice.lost": "连接断开，正在重试；对话会从中断处继续。",
   "notice.busy": "所有线路都忙，请在约 {n} 分钟后再试。",
   "notice.time_limit": "通话达到时间上限。重新开始可继续同一次对话。",
-  "notice.ended": "通话已结束：{n}。", "tool.failed": "失败", "tool.works": "运行中",
+  "notice.ended": "通话已结束：{n}。", "ignored": "其他人的声音，不作回答", "tool.failed": "失败", "tool.works": "运行中",
   "notice.insecure": "浏览器只允许通过 https 或 localhost 打开的页面使用声音和麦克风。请向服务器的管理者询问 https 地址。你仍可以打字和阅读。",
   "notice.blocked": "麦克风被阻止。请在地址栏旁允许，然后重新开始。你仍可以打字。",
   "notice.missing": "没有找到麦克风。请连接一个，然后重新开始。你仍可以打字。",

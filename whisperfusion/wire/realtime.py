@@ -49,6 +49,9 @@ class Session:
     transcription: Mapping[str, Any] | None = None
     noise_reduction: Mapping[str, Any] | None = None
     turns: Mapping[str, Any] | None = field(default_factory=lambda: dict(DEFAULT_TURNS))
+    # ours, as in a handshake of 6006: None = the client named none
+    known_speakers: tuple[Mapping[str, Any], ...] | None = None
+    known_speakers_only: bool | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     mcp_servers: tuple[ClientServer, ...] | None = None  # None: none was ever named
     tool_choice: Any = "auto"
@@ -65,6 +68,16 @@ class Session:
         )
 
     @property
+    def diarizes(self) -> bool:
+        """Are speakers asked for, by the name of OpenAI's model for that?"""
+        return str((self.transcription or {}).get("model", "")).endswith("diarize")
+
+    @property
+    def shows_speakers(self) -> bool:
+        """Did the client ask for anything of speakers, so that it knows the events about them?"""
+        return self.transcription is not None and (self.diarizes or bool(self.known_speakers))
+
+    @property
     def speaks(self) -> bool:
         """Replies come with audio."""
         return self.kind == "realtime" and self.modality == "audio"
@@ -76,12 +89,17 @@ class Session:
 
 def as_dict(session: Session, expires_at: int) -> dict[str, Any]:
     """The whole effective session."""
-    audio_in = {
+    audio_in: dict[str, Any] = {
         "format": format_dict(session.input_format),
         "transcription": session.transcription,
         "noise_reduction": session.noise_reduction,
         "turn_detection": session.turns,
     }
+    if session.known_speakers is not None:  # without their samples
+        names = [{"name": one.get("name")} for one in session.known_speakers]
+        audio_in["known_speakers"] = names
+    if session.known_speakers_only is not None:
+        audio_in["known_speakers_only"] = session.known_speakers_only
     kind = "session" if session.kind == "realtime" else "transcription_session"
     shown: dict[str, Any] = {
         "type": session.kind,

@@ -54,6 +54,16 @@ def transcription_options(session: Session) -> dict[str, Any]:
     return {"initial_prompt": asked.get("prompt", ""), **language}
 
 
+def speaker_options(session: Session) -> dict[str, Any]:
+    """What only a handshake can say of speakers: who is known, and whether others count."""
+    asked: dict[str, Any] = {"enable_diarization": True} if session.diarizes else {}
+    if session.known_speakers:
+        asked["known_speakers"] = list(session.known_speakers)
+    if session.known_speakers_only is not None:
+        asked["known_speakers_only"] = session.known_speakers_only
+    return asked
+
+
 def changed_language(before: Session, after: Session) -> dict[str, Any] | None:
     """The language that an update of the call has to name, if any; None: more than that has
     changed, or it is left to the server again, which only a handshake can say.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from whisperfusion.tools.client_servers import ClientServer
-from whisperfusion.wire.fields import FieldError, choice_field, number_field, text_field
+from whisperfusion.wire.fields import FieldError, choice_field, flag_field, number_field, text_field
 from whisperfusion.wire.limits import INSTRUCTIONS_LENGTH, NAME_LENGTH
 from whisperfusion.wire.realtime import RealtimeError, Session
 from whisperfusion.wire.realtime_fields import (
@@ -29,6 +29,7 @@ from whisperfusion.wire.realtime_fields import (
     voice_of,
 )
 from whisperfusion.wire.realtime_options import max_tokens, named_servers, turns_of
+from whisperfusion.wire.speakers import known_speakers_field
 
 SLOWEST, FASTEST = 0.25, 1.5
 LONGEST_FIELD = 64_000  # characters of what the call itself refuses, where that ends the response
@@ -117,6 +118,11 @@ def _input_changes(audio_in: dict[str, Any], languages: Collection[str] | None) 
         changes["noise_reduction"] = short_value(given, name)
     if "turn_detection" in audio_in:
         changes["turns"] = turns_of(audio_in["turn_detection"])
+    if "known_speakers" in audio_in:
+        known_speakers_field(audio_in, "known_speakers")  # whether they are
+        changes["known_speakers"] = tuple(audio_in["known_speakers"] or ())
+    if "known_speakers_only" in audio_in:
+        changes["known_speakers_only"] = flag_field(audio_in, "known_speakers_only", False)
     return changes
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+from whisperfusion.client import Transcript
 from whisperfusion.gateway.realtime.items import Items
 from whisperfusion.gateway.realtime.response import Send
 from whisperfusion.gateway.sound import InputConverter, milliseconds
@@ -119,7 +120,7 @@ class Input:
                 )
             )
 
-    async def commit(self, text: str | None) -> None:
+    async def commit(self, text: str | None, said: Transcript | None = None) -> None:
         """The buffer becomes an item; its transcript is `text`, or on its way (None)."""
         id, length = (self._speech or {}).get("item_id") or new_id("item"), self._buffered_ms
         if self._speech is not None:
@@ -140,14 +141,32 @@ class Input:
         await self._send(event("conversation.item.done", previous_item_id=previous, item=item))
         self._committed.append((id, length))
         if text is not None:
-            await self.transcribed(text)
+            await self.transcribed(text, said)
 
-    async def transcribed(self, text: str) -> None:
-        """The transcript of the item that was committed first."""
+    async def ignored(self, said: Transcript) -> None:
+        """Of a voice that the call does not listen to: shown, and not an item with words."""
+        speech = (self._speech or {}).get("item_id")
+        id = self._committed[0][0] if self._committed else speech or new_id("item")
+        await self._segment(id, said, ignored=True)
+        await self.was_nothing()
+
+    async def _segment(self, id: str, said: Transcript, **more: bool) -> None:
+        """OpenAI's event for whose words they are; seconds of the audio of the call."""
+        if not self.session.shows_speakers:
+            return
+        kind = "conversation.item.input_audio_transcription.segment"
+        found = {"text": said.text, "speaker": said.speaker, "start": said.start, "end": said.end}
+        place = {"item_id": id, "content_index": 0, "id": new_id("seg")}
+        await self._send(event(kind, **place, **found, **more))
+
+    async def transcribed(self, text: str, said: Transcript | None = None) -> None:
+        """The transcript of the item that was committed first; `said` has its speaker."""
         id, length = self._committed.pop(0)
         self._items.replace(spoken_item(id, text))
         if self.session.transcription is None:
             return
+        if said is not None and text:
+            await self._segment(id, said)
         place = {"item_id": id, "content_index": 0}
         if text:
             await self._send(

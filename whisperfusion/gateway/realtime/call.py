@@ -56,7 +56,11 @@ from whisperfusion.wire.openai_rest import ApiError
 from whisperfusion.wire.realtime import RealtimeError, Session
 from whisperfusion.wire.realtime_history import history
 from whisperfusion.wire.realtime_items import error
-from whisperfusion.wire.realtime_options import reply_options, transcription_options
+from whisperfusion.wire.realtime_options import (
+    reply_options,
+    speaker_options,
+    transcription_options,
+)
 
 log = logging.getLogger("realtime")
 
@@ -90,6 +94,7 @@ class RealtimeCall:
         self._takes_up = False  # the reply that a lost call was cut off in comes again
         # where speech over a response began, of which the client does not know yet, in ms
         self._overlap: float | None = None
+        self._said: Transcript | None = None  # the words of the turn that is to come
 
     async def open(self) -> Call:
         """The call: a session that only waits has none. Raises ApiError."""
@@ -98,6 +103,7 @@ class RealtimeCall:
             options = {
                 **reply_options(session),
                 **transcription_options(session),
+                **speaker_options(session),
                 "reply": session.kind == "realtime",
                 "agent": session.agent,
                 "caller": session.caller,
@@ -323,6 +329,11 @@ class RealtimeCall:
                 self._pacing.clear()
             case Transcript("", final=True):
                 await self._input.was_nothing()
+            case Transcript(final=True, ignored=True):
+                self._overlap = None
+                await self._input.ignored(event)
+            case Transcript(final=True):
+                self._said = event
             case UserTurn(turn, text):
                 await self._user_turn(turn, text)
             case ReplyStarted(turn, id) if self.response is not None and self.response.id == id:
@@ -414,10 +425,11 @@ class RealtimeCall:
         await self.end_response("cancelled", "turn_detected", played_text=played_text)
 
     async def _user_turn(self, turn: int, text: str) -> None:
+        said, self._said = self._said, None
         if self._input.awaits_transcript:
-            await self._input.transcribed(text)
+            await self._input.transcribed(text, said)
         else:
-            await self._input.commit(text)
+            await self._input.commit(text, said)
         if self.session.answers and self.response is None:
             await self.start_response(turn)
 

@@ -38,7 +38,7 @@ from whisperfusion.wire.realtime_beta import Beta, flat_fields
 from whisperfusion.wire.realtime_fields import parsed_event
 from whisperfusion.wire.realtime_items import error, event, item_of
 from whisperfusion.wire.realtime_mcp import APPROVAL_RESPONSE
-from whisperfusion.wire.realtime_options import changed_language, reply_options
+from whisperfusion.wire.realtime_options import changed_language, reply_options, speaker_options
 from whisperfusion.wire.realtime_update import updated
 
 LASTS_S = 3600.0
@@ -255,8 +255,10 @@ class Realtime:
             self.session.kind != before.kind
             or language is None
             or self.session.agent != before.agent
+            or speaker_options(self.session) != speaker_options(before)
         ):
-            # another recognizer's options are another call, and so is another agent
+            # another recognizer's options are another call, and so are another agent and other
+            # known speakers
             await self._call.end("the session was changed")
         else:
             await self._call.send("update", **reply_options(self.session), **language)
