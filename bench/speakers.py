@@ -145,8 +145,6 @@ def known_turns(dialogue: Dialogue, heard: Heard, same_speaker: float) -> dict[s
             if turn is None or float(turn[0] @ sample[0]) > SAME_RECORDING:
                 continue
             known = speakers.known_speaker(*turn)
-            if known:
-                speakers.count(known, *turn)
             kind, right = ("known", bool(known)) if speaker == name else ("other", known == "")
             found[f"{kind}_turns"] += 1
             found["known_kept" if kind == "known" else "other_refused"] += right

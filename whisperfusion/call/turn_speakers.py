@@ -141,8 +141,6 @@ class TurnSpeakers:
         if turn.heard is None:
             return ""
         known = self._speakers.known_speaker(*turn.heard) if self._only else ""
-        if known:
-            self._speakers.count(known, *turn.heard)
         return "" if known is None else known or self._speakers.speaker_of(*turn.heard)
 
 
