@@ -18,9 +18,10 @@ import pytest
 
 from whisperfusion.gateway.batches import input as batch_input
 from whisperfusion.gateway.batches import lines, sources, state, store
+from whisperfusion.gateway.batches.attempts import MOST_TRIES
 from whisperfusion.gateway.batches.ledger import Ledger
 from whisperfusion.gateway.batches.rotation import Rotation
-from whisperfusion.gateway.batches.runner import MOST_TRIES, Pace, Runner, route_of
+from whisperfusion.gateway.batches.runner import Pace, Runner, route_of
 from whisperfusion.gateway.batches.state import Batch
 from whisperfusion.gateway.batches.store import Store
 from whisperfusion.runtime.rate_limits import TooMany
@@ -390,7 +391,7 @@ async def test_what_was_done_before_the_end_of_the_process_is_not_done_again(tmp
 
 
 async def test_a_failure_is_its_own_and_a_refusal_is_tried_again(tmp_path):
-    answers, refusals = Answers(), [TooMany("wait", 1), ApiError(429, "wait")]
+    answers, refusals = Answers(), [TooMany("wait", 1), ApiError(429, "wait")] * MOST_TRIES
     answers.said = {"bad": ApiError(400, "no", code="x"), "bug": ValueError("no")}
 
     async def answer(route: str, body: Any, file: Any) -> Any:

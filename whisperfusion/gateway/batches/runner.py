@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from whisperfusion.errors import SettingsError
 from whisperfusion.gateway.batches import input as batch_input
 from whisperfusion.gateway.batches import lines, state
+from whisperfusion.gateway.batches.attempts import Attempts, ProcessLost, result_id
 from whisperfusion.gateway.batches.input import Line
 from whisperfusion.gateway.batches.requests import Requests
 from whisperfusion.gateway.batches.rotation import Rotation
@@ -31,11 +31,6 @@ from whisperfusion.runtime.rate_limits import TooMany
 from whisperfusion.wire.openai_rest import ApiError
 
 AT_ONCE = 2  # requests: one is decoded or written while the other is recognized
-MOST_TRIES = 3  # of a request during which a process ended
-GIVEN_UP = (
-    f"a process of the server ended {MOST_TRIES} times while this request was being done; see its "
-    "log, and send the request by itself"
-)
 EXPIRED = "This request could not be executed before the completion window expired."
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -79,13 +74,13 @@ class Runner:
         self._store, self._requests, self._prefix, self._busy = store, requests, prefix, busy
         self._pace = pace
         self._thread = ThreadPoolExecutor(1, "batches")  # so changes of the disk have an order
+        self._attempts = Attempts(store, requests, self._thread)
         self._works: dict[str, Work] = {}
         self._rotation = Rotation()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed, self._changing = asyncio.Event(), asyncio.Lock()
         self._begun = False
         self._not_before = 0.0  # by the monotonic clock
-        self.done = self.failed = 0  # requests since the start
 
     # --- for the gateway and the routes ---------------------------------------------------------
 
@@ -118,8 +113,8 @@ class Runner:
         active = sum(batch.status in state.ACTIVE for batch in self._store.batches())
         return (
             ("active_batches", float(active)),
-            ("batch_requests_total", float(self.done)),
-            ("batch_requests_failed_total", float(self.failed)),
+            ("batch_requests_total", float(self._attempts.done)),
+            ("batch_requests_failed_total", float(self._attempts.failed)),
             ("batch_files_bytes", float(sum(file.bytes for file in self._store.files()))),
         )
 
@@ -228,7 +223,9 @@ class Runner:
         await asyncio.gather(*tasks, return_exceptions=True)
         ledger = self._store.ledger(batch.id)
         for line in work.waiting:
-            result = lines.unanswered(_id(batch, line), line.custom_id, "batch_expired", EXPIRED)
+            result = lines.unanswered(
+                result_id(batch, line), line.custom_id, "batch_expired", EXPIRED
+            )
             await self._call(ledger.append, line.custom_id, result, True)
         await self._end(batch.id)
 
@@ -259,7 +256,6 @@ class Runner:
             work.running.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("%s, line %d waits again: %r", batch.id, line.number, error)
-                self._thread.submit(self._store.ledger(batch.id).interrupted, line.number)
                 work.waiting.append(line)
                 self._pause(self._pace.disk_s)
             await self._end_if_done(batch.id)
@@ -285,69 +281,15 @@ class Runner:
 
     async def _do(self, batch: Batch, work: Work, line: Line) -> None:
         """Its result is on disk afterwards, or it waits again. Raises OSError."""
-        ledger, id = self._store.ledger(batch.id), _id(batch, line)
-        if ledger.tried(line.number) >= MOST_TRIES:
-            result = lines.unanswered(id, line.custom_id, "server_error", GIVEN_UP)
-            await self._record(batch, line, result, failed=True)
-            return
         try:
-            await self._call(ledger.begin, line.number)
-            result, failed = await self._answered(batch, work, line)
-        except asyncio.CancelledError:  # the batch was cancelled, or the gateway stops
-            self._thread.submit(ledger.interrupted, line.number)
+            await self._attempts.make(batch, work.route, line)
+        except asyncio.CancelledError:
             work.waiting.appendleft(line)
             raise
-        except (TooMany, _Later) as problem:
-            lost = isinstance(problem, _Later)
-            if not lost:
-                await self._call(ledger.interrupted, line.number)
+        except (TooMany, ProcessLost) as problem:
             work.waiting.appendleft(line)
+            lost = isinstance(problem, ProcessLost)
             self._pause(self._pace.down_s if lost else self._pace.busy_s)
-            return
-        await asyncio.shield(self._record(batch, line, result, failed))
-
-    async def _answered(self, batch: Batch, work: Work, line: Line) -> tuple[bytes, bool]:
-        """The line of its result, and whether it failed. Raises OSError, TooMany and _Later."""
-        id = _id(batch, line)
-
-        def file(name: str) -> Path | None:
-            stored = self._store.file(name)
-            theirs = stored is not None and stored.owner == batch.owner
-            return self._store.content(name) if theirs else None
-
-        path = self._store.input(batch.id)
-        request = await asyncio.to_thread(batch_input.read, path, line, batch.endpoint)
-        try:
-            body = await self._requests.answer(work.route, request.body, file)
-            return await asyncio.to_thread(lines.answered, id, line.custom_id, 200, body), False
-        except ApiError as problem:
-            if problem.status == 503:
-                raise _Later from problem
-            if problem.status == 429:
-                raise TooMany(problem.message, self._pace.busy_s) from problem
-            return lines.answered(id, line.custom_id, problem.status, problem.body()), True
-        except TooMany:
-            raise
-        except Exception:
-            log.exception("%s, line %d failed", batch.id, line.number)
-            bug = ApiError(500, "this server failed at it; its log has the details")
-            return lines.answered(id, line.custom_id, 500, bug.body()), True
-
-    async def _record(self, batch: Batch, line: Line, result: bytes, failed: bool) -> None:
-        def write() -> bool:
-            ledger = self._store.ledger(batch.id)
-            try:
-                self._store.check_room(len(result), batch.owner)
-                written, bad = result, failed
-            except ApiError as problem:
-                id = _id(batch, line)
-                written, bad = lines.answered(id, line.custom_id, 507, problem.body()), True
-            ledger.append(line.custom_id, written, bad)
-            return bad
-
-        bad = await self._call(write)
-        self.done += 1
-        self.failed += bad
 
     def _pause(self, seconds: float) -> None:
         self._not_before = time.monotonic() + seconds
@@ -379,10 +321,6 @@ class Runner:
             log.error("batches: %r", error, exc_info=error)
 
 
-class _Later(Exception):
-    """The process that was asked ended, or does not answer."""
-
-
 def route_of(endpoint: str, prefix: str) -> str | None:
     """The route of an endpoint without the API's prefix; OpenAI's own prefix is known too."""
     for known in (prefix, "/v1"):
@@ -390,7 +328,3 @@ def route_of(endpoint: str, prefix: str) -> str | None:
         if route != endpoint and route.startswith("/audio/"):
             return route
     return None
-
-
-def _id(batch: Batch, line: Line) -> str:
-    return f"batch_req_{batch.id.removeprefix('batch_')}{line.number:05x}"
