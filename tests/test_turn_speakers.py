@@ -54,6 +54,22 @@ def test_known_speakers_keep_their_names():
     assert found == ["Ann", "B", "A", "B"]
 
 
+def test_a_known_person_is_told_from_another_by_voice(stored, recordings, sound):
+    """Real embeddings: of two people, each as the known one, by one recording as a sample."""
+    encoder = load("speaker", "resemblyzer", model=stored("resemblyzer", "speaker"))
+    vad, heard = load("vad", "silero"), {}
+    for person in ("libri-1688-M", "libri-1998-F"):
+        names = [name for name, entry in recordings.items() if entry["speaker"] == person][:3]
+        heard[person] = [
+            embed_turn(sound(name)[: 4 * RATE], encoder, vad.create_stream()) for name in names
+        ]
+    for person, said in heard.items():
+        speakers = CallSpeakers(encoder.same_speaker, {person: said[0][0]})
+        assert [speakers.known_speaker(*one) for one in said] == [person] * 3
+        others = [one for name, turns in heard.items() if name != person for one in turns]
+        assert [speakers.known_speaker(*one) for one in others] == [""] * 3
+
+
 def test_a_turn_without_speech_has_no_speaker():
     encoder, vad = load("speaker", "scripted"), load("vad", "scripted")
     assert embed_turn(np.zeros(RATE, np.float32), encoder, vad.create_stream()) is None
