@@ -12,6 +12,7 @@ from client import Caller
 from running import SCRIPTED
 
 from llm_service import Service
+from whisperfusion.engines import gains_of_voices
 from whisperfusion.engines.scripted import ScriptedLLM, ScriptedTTS
 from whisperfusion.generation.answer_cache import AnswerCache
 from whisperfusion.generation.instructions import with_clock
@@ -159,7 +160,7 @@ class CountedVoice(ScriptedTTS):
 
 def test_audio_is_kept_from_the_second_time_on_by_voice_and_speed():
     engine = CountedVoice()
-    voice, kept = Voice(engine), AudioCache(5)
+    voice, kept = Voice(engine, gains_of_voices("scripted")), AudioCache(5)
 
     def say(text: str, name: str = "tone", speed: float = 1.0) -> np.ndarray:
         return np.concatenate(list(kept.synthesize(voice, text, name, speed)))
@@ -173,7 +174,7 @@ def test_audio_is_kept_from_the_second_time_on_by_voice_and_speed():
 
 def test_half_a_sentence_is_not_kept_and_memory_has_a_bound():
     engine = CountedVoice()
-    voice = Voice(engine)
+    voice = Voice(engine, gains_of_voices("scripted"))
     size = sum(pcm.nbytes for pcm in voice.synthesize("Hello there."))
     kept = AudioCache(5, most_bytes=size)
     list(kept.synthesize(voice, "Hello there.", None, 1.0))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tts_service import Service
+from whisperfusion.engines import gains_of_voices
 from whisperfusion.engines.scripted import ScriptedTTS, read_tones
 from whisperfusion.messages import (
     CallEnded,
@@ -153,7 +154,7 @@ class Speaking:
         self.service = Service(Settings(tts_engine="scripted", **settings), queue.Queue())
         self.worker = self.service.synthesizer.worker
         self.voice = Gated()
-        self.service.voices.chosen = Voice(self.voice)
+        self.service.voices.chosen = Voice(self.voice, gains_of_voices("scripted"))
         self.clients: dict[str, Client] = {}
 
     async def __aenter__(self):

@@ -19,7 +19,7 @@ import pytest
 from engine_checks import ENGLISH, SECOND, errors
 from fake_voice_server import FakeVoiceServer
 
-from whisperfusion.engines import EngineError, MultilingualTTS, load
+from whisperfusion.engines import EngineError, MultilingualTTS, gains_of_voices, load
 from whisperfusion.engines.hibari import (
     BREATH_S,
     CLAUSE_GAP_S,
@@ -35,6 +35,9 @@ from whisperfusion.models import store as models
 from whisperfusion.models.catalog import MODELS
 from whisperfusion.paths import own_python
 from whisperfusion.settings import build
+from whisperfusion.synthesis.leveling import CEILING, TARGET
+from whisperfusion.synthesis.loudness import block_powers, integrated, true_peaks
+from whisperfusion.synthesis.voice import Voice
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +166,23 @@ def test_each_voice_has_a_language(tts, request):
         assert set(tts.voice_languages) == set(tts.voices)
         assert tts.language == tts.voice_languages[tts.voices[0]]
         assert all(re.fullmatch("[a-z]{2,3}", code) for code in tts.voice_languages.values())
+
+
+def test_voices_are_equally_loud(tts, request):
+    """As the speaking process passes them on."""
+    engine = request.node.callspec.params["tts"].removesuffix("_apart")
+    known = gains_of_voices("" if tts.model == "model" else engine)  # that one makes tones
+    voice = Voice(tts, known)
+    texts = [
+        "Sure, I can help you with that.",
+        "The capital of France is Paris, and about two million people live there.",
+        "Would you like me to set a timer for ten minutes?",
+    ]
+    if not known:  # it is measured as it speaks
+        list(voice.synthesize("On the third of March, twelve people paid nine dollars each."))
+    made = [np.concatenate(list(voice.synthesize(text))) for text in texts]
+    assert integrated(block_powers(np.concatenate(made))) == pytest.approx(TARGET, abs=2.0)
+    assert all(true_peaks(pcm).max() < CEILING * 1.03 for pcm in made)
 
 
 def test_closing_speech_leaves_the_engine_usable(tts):

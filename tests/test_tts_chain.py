@@ -17,6 +17,7 @@ from running import Server
 
 from whisperfusion.audio import SPEECH_RATE
 from whisperfusion.client import Failed, Notice
+from whisperfusion.engines import gains_of_voices
 from whisperfusion.engines.chain.breaker import LONGEST_REST_S
 from whisperfusion.engines.scripted import ScriptedTTS, read_tones, tone_speech
 from whisperfusion.errors import EngineError
@@ -136,7 +137,7 @@ def voices_of(
         clock,
     )
     for link, engine in zip(made._links, engines, strict=True):
-        link.voice = Voice(engine)
+        link.voice = Voice(engine, gains_of_voices("scripted"))
     return made
 
 

@@ -25,6 +25,7 @@ from running import SCRIPTED, Server
 
 from whisperfusion.audio import SPEECH_RATE
 from whisperfusion.client import Failed, Notice
+from whisperfusion.engines import gains_of_voices
 from whisperfusion.engines.chain.breaker import LONGEST_REST_S
 from whisperfusion.engines.scripted import ScriptedTTS, tone_speech
 from whisperfusion.errors import EngineError, EngineLost, Unsayable
@@ -56,7 +57,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def embedded(hibari) -> Callable[[str], np.ndarray]:
-    return lambda text: np.concatenate([*hibari.synthesize(spoken(text, "en"))])
+    voice = Voice(hibari, gains_of_voices("hibari"))
+    return lambda text: np.concatenate([*voice.synthesize(spoken(text, "en"))])
 
 
 def tones(text: str) -> np.ndarray:
@@ -180,7 +182,7 @@ def voices_of(
     made = Voices(chosen, lambda notice: told.append(notice.text), clock)
     assert made.loading.result(60) is None
     made.chosen.engine.close()
-    made.chosen = Voice(engine)
+    made.chosen = Voice(engine, gains_of_voices("scripted"))
     return made
 
 

@@ -46,7 +46,14 @@ from whisperfusion.engines.protocols import (
     WarmLLM,
     Word,
 )
-from whisperfusion.engines.registry import ENGINES, Entry, interpreter_of, language_of_voice, load
+from whisperfusion.engines.registry import (
+    ENGINES,
+    Entry,
+    gains_of_voices,
+    interpreter_of,
+    language_of_voice,
+    load,
+)
 from whisperfusion.errors import EngineError
 
 __all__ = [
@@ -87,6 +94,7 @@ __all__ = [
     "create_utterances",
     "decode_batch",
     "detect_language",
+    "gains_of_voices",
     "interpreter_of",
     "language_of_voice",
     "load",

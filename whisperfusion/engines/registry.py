@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
+from whisperfusion.engines.kokoro.voices import GAINS_DB as KOKORO_GAINS_DB
 from whisperfusion.engines.kokoro.voices import language_of as kokoro_language
 from whisperfusion.engines.piper_names import language_of as piper_language
 from whisperfusion.engines.xtts.voices import LANGUAGES as XTTS_LANGUAGES
@@ -52,6 +53,9 @@ class Entry:
     multilingual: bool = False  # `MultilingualTTS`
     # the language of a voice by its name, so that none has to be loaded for it; None = not known
     voice_language: Callable[[str], str | None] | None = None
+    # what brings a voice, by its name, to the loudness of all (synthesis/leveling.py), measured by
+    # bench/voice_loudness.py; 0 = it leaves as it is; one that is not here is measured as it speaks
+    gains_db: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def abilities(self) -> tuple[str, ...]:
@@ -152,6 +156,7 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 streaming=True,
                 voices=("heart",),
                 languages=("en",),
+                gains_db={"heart": 8.0},
             ),
             "piper": Entry(
                 "piper:Piper",
@@ -159,6 +164,7 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 streaming=True,
                 multilingual=True,
                 voice_language=piper_language,
+                gains_db={"en_US-joe-medium": 8.3},
             ),
             "kokoro": Entry(
                 "kokoro.engine:Kokoro",
@@ -170,6 +176,7 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 languages=("en", "es", "fr", "hi", "it", "ja", "pt", "zh"),
                 multilingual=True,
                 voice_language=kokoro_language,
+                gains_db=KOKORO_GAINS_DB,
             ),
             "xtts": Entry(
                 "xtts.engine:XTTS",
@@ -205,6 +212,7 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 voices=("tone", "soft"),
                 languages=(),
                 multilingual=True,
+                gains_db={"tone": 0.0, "soft": 0.0},
             ),
         },
         "vad": {
@@ -240,6 +248,12 @@ def language_of_voice(engine: str, voice: str) -> str | None:
     if entry.voice_language is not None and (found := entry.voice_language(voice)):
         return found
     return entry.languages[0] if entry.languages and len(entry.languages) == 1 else None
+
+
+def gains_of_voices(engine: str) -> Mapping[str, float]:
+    """`Entry.gains_db` of a speaking engine; empty for those of other packages."""
+    entry = ENGINES["tts"].get(engine)
+    return entry.gains_db if entry else {}
 
 
 def load(kind: str, name: str, *, python: str | None = None, **options: Any) -> Any:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 import numpy as np
 
 from whisperfusion.audio import SPEECH_RATE, Samples
 from whisperfusion.engines import TTS, MultilingualTTS
 from whisperfusion.errors import Unsayable
+from whisperfusion.synthesis.leveling import Leveler
 from whisperfusion.text.normalization import spoken
 from whisperfusion.text.reply_pieces import pieces_of
 from whisperfusion.text.scripts import has_words, sayable
@@ -19,8 +21,10 @@ from whisperfusion.wire.voices import UnknownVoice, in_language, voice_named
 
 
 class Voice:
-    def __init__(self, engine: TTS) -> None:
-        self.engine = engine
+    """`gains_db` are of those of its voices whose loudness is known."""
+
+    def __init__(self, engine: TTS, gains_db: Mapping[str, float] = MappingProxyType({})) -> None:
+        self.engine, self._leveler = engine, Leveler(gains_db)
         # loads its library: no caller should wait for that
         resampled(np.zeros(engine.sample_rate // 10, np.float32), engine.sample_rate)
 
@@ -42,9 +46,12 @@ class Voice:
     def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> Iterator[Samples]:
-        """float32 [samples] at 24 kHz; an empty piece says "nothing yet". Raises EngineError."""
-        for pcm in self.engine.synthesize(text, self.named(voice), speed):
-            yield resampled(pcm, self.engine.sample_rate)
+        """float32 [samples] at 24 kHz, as loud as all voices; an empty piece says "nothing yet".
+        Raises EngineError.
+        """
+        name, rate = self.named(voice), self.engine.sample_rate
+        made = self.engine.synthesize(text, name, speed)
+        yield from self._leveler.leveled(name, (resampled(pcm, rate) for pcm in made))
 
     def parts(self, text: str, voice: str | None) -> tuple[str, ...]:
         """The parts of a text that are synthesized, one by one.

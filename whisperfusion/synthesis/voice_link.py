@@ -13,7 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from whisperfusion.engines import ENGINES, RestartedTTS, interpreter_of, language_of_voice, load
+from whisperfusion.engines import (
+    ENGINES,
+    RestartedTTS,
+    gains_of_voices,
+    interpreter_of,
+    language_of_voice,
+    load,
+)
 from whisperfusion.engines.chain.breaker import Breaker
 from whisperfusion.errors import EngineError
 from whisperfusion.models import store as models
@@ -67,7 +74,7 @@ class VoiceLink:
         if self.elsewhere:
             threading.Thread(target=self._load, args=(options,), name="voice", daemon=True).start()
         else:
-            self.voice = Voice(load("tts", self._settings.tts_engine, **options))
+            self.voice = self._made(options)
             self.loading.set_result(None)
 
     def loaded(self) -> Voice | None:
@@ -109,12 +116,16 @@ class VoiceLink:
         self.breaker.failed(error)
         return self.failure
 
+    def _made(self, options: dict[str, Any]) -> Voice:
+        engine = self._settings.tts_engine
+        return Voice(load("tts", engine, **options), gains_of_voices(engine))
+
     def _load(self, options: dict[str, Any]) -> None:
         """In a thread of its own, until it is there."""
         delay, began = FIRST_DELAY_S, time.monotonic()
         while self.voice is None:
             try:
-                self.voice = Voice(load("tts", self._settings.tts_engine, **options))
+                self.voice = self._made(options)
                 self.failure = ""
                 log.info("%s was loaded in %.1f s", self.name, time.monotonic() - began)
             except Exception as error:

@@ -18,6 +18,8 @@ LETTERS = {
     "p": ("pt", "pt-br"),
     "z": ("zh", "cmn"),
 }
+# `Entry.gains_db`; the others are measured as they speak
+GAINS_DB = {"af_heart": 4.6}
 NAME = re.compile(rf"[{''.join(LETTERS)}][fm]_\w+")
 
 
