@@ -457,6 +457,30 @@ async def test_after_the_completion_window_the_rest_has_expired(tmp_path):
     assert set(errors) == set("bcd") and batch.counts == state.Counts(4, 1, 3)
 
 
+async def test_a_batch_has_the_files_of_its_key_alone_and_as_long_as_it_lasts(tmp_path):
+    answers, clock, seen = Answers(), Clock(), {}
+
+    async def answer(route: str, body: Any, file: Any) -> Any:
+        seen[body["file"]] = file(body["file"])
+        return {}
+
+    answers.answer = answer
+    async with running(tmp_path, answers, clock) as (runner, kept):
+        own = await runner.disk(uploaded, kept, b"own")
+        other = await runner.disk(uploaded, kept, b"of another key", "key")
+        clock.now += state.DAY_S / 2
+        content = b"".join(line(id, body={"file": id}) for id in (own, other))
+        batch = Batch(
+            "batch_1", "", SPEECH, await runner.disk(uploaded, kept, content), int(clock.now)
+        )
+        await runner.disk(kept.add_batch, batch)
+        runner.submit(batch)
+        await ended(kept, batch.id, "completed")
+        assert seen == {own: kept.content(own), other: None}
+        assert kept.file(own).expires_at == batch.expires_at
+        assert kept.file(other).expires_at == batch.expires_at - state.DAY_S / 2
+
+
 async def test_batches_wait_while_callers_need_the_server(tmp_path):
     answers, looks = Answers(), []
 

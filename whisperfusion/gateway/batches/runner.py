@@ -179,7 +179,7 @@ class Runner:
             await self._apply(batch.id, state.Rejected(found.errors))
             await self._call(self._store.clear, batch.id)
             return
-        await self._call(self._store.keep_until, set(found.files), batch.expires_at)
+        await self._call(self._store.keep_until, found.files, batch)
         now = await self._apply(batch.id, state.Validated(len(found.lines)))
         if now.status == "in_progress":
             done = self._store.ledger(batch.id).done

@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -190,12 +190,13 @@ class Store:
         (self.folder / "files" / f"{id}.json").unlink(missing_ok=True)
         self.content(id).unlink(missing_ok=True)
 
-    def keep_until(self, ids: set[str], until: int) -> None:
-        """Files that a batch needs do not expire before it."""
+    def keep_until(self, ids: Collection[str], batch: Batch) -> None:
+        """Files of its owner that a batch needs do not expire before it."""
         for id in ids:
             file = self._files.get(id)
-            if file is not None and file.expires_at < until:
-                self._keep(replace(file, expires_at=until))
+            theirs = file is not None and file.owner == batch.owner
+            if file is not None and theirs and file.expires_at < batch.expires_at:
+                self._keep(replace(file, expires_at=batch.expires_at))
 
     def _keep(self, file: StoredFile) -> None:
         record = json.dumps(asdict(file)).encode()
