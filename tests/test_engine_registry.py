@@ -51,6 +51,7 @@ def test_an_entry_has_the_abilities_of_its_engine(kind: str, entry: Entry) -> No
         )
         assert getattr(entry, ability) is able, ability
     assert getattr(made, "accepts_tools", False) is entry.tools
+    assert getattr(made, "clones", False) is entry.cloning
     assert (OF_VOICES in inspect.get_annotations(made)) is entry.multilingual
 
 

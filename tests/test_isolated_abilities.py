@@ -32,7 +32,7 @@ FLAGS: dict[str, Any] = {
     "constrained": protocols.ConstrainedLLM,
     "multilingual": protocols.MultilingualTTS,
     "streaming": "whatever gives pieces gives them one by one",
-    "cloning": "an option of the constructor",
+    "cloning": protocols.CloningTTS,
     "end_of_turn": "a field of Hypothesis",
     "by_url": "where it runs, which is read off the registry",
 }

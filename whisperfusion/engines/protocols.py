@@ -305,6 +305,18 @@ class MultilingualTTS(Protocol):
 
 
 @runtime_checkable
+class CloningTTS(Protocol):
+    """One that speaks as a person of whom there is a recording: the `voice` of `synthesize` may be
+    the path of one, WAV of one person.
+
+    It keeps what it makes of a recording for as long as the file is there, and no longer. Raises
+    EngineError where no voice can be made of it.
+    """
+
+    clones: bool  # True; what tells this protocol from `TTS` at run time
+
+
+@runtime_checkable
 class RestartedTTS(Protocol):
     """One in a process of its own, which is started again when it dies."""
 

@@ -46,7 +46,7 @@ class Entry:
     warm_up: bool = False  # `WarmLLM`
     constrained: bool = False  # `ConstrainedLLM`
     voices: tuple[str, ...] = ()  # that come without another file; empty where the model decides
-    cloning: bool = False  # the voice may be a recording of a person
+    cloning: bool = False  # `CloningTTS`
     by_url: bool = False  # a server elsewhere, which a new process here does not mend
     end_of_turn: bool = False  # hypotheses have `end_of_turn`, of the models that have a head
     languages: tuple[str, ...] | None = None
@@ -210,6 +210,7 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 "scripted:ScriptedTTS",
                 streaming=True,
                 voices=("tone", "soft"),
+                cloning=True,
                 languages=(),
                 multilingual=True,
                 gains_db={"tone": 0.0, "soft": 0.0},

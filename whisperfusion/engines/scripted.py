@@ -1,4 +1,5 @@
-"""Fakes for tests and demonstrations: deterministic, instant, and nothing is read from disk.
+"""Fakes for tests and demonstrations: deterministic, instant, and nothing but
+recordings to clone is read from disk.
 
 They speak a made-up language of tones: every character is one pure tone of 40 ms (`ALPHABET`, 50 Hz
 apart, from 400 Hz, inside the telephone band), so any plain English text can be sent as audio by
@@ -28,8 +29,10 @@ from __future__ import annotations
 import json
 import re
 import time
+import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -311,9 +314,16 @@ class ScriptedLLM:
         )
 
 
+def _loudest(recording: str) -> float:
+    with wave.open(recording) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return float(np.abs(samples.astype(np.float32)).max(initial=0.0)) / 32_768
+
+
 class ScriptedTTS:
     """Speaks in tones, 0.2 s a piece; the voice "soft" is quieter.
 
+    It clones by loudness: a voice that is the path of a WAV file is as loud as that.
     At another speed than 1 it cannot be read back. Takes `load_s` seconds to load,
     and `delay_s` before each piece. `languages` gives each voice one: "tone:en/soft:es".
     """
@@ -321,6 +331,7 @@ class ScriptedTTS:
     voice_languages: dict[str, str]
 
     sample_rate = SPEECH_RATE
+    clones = True
 
     def __init__(
         self,
@@ -346,12 +357,13 @@ class ScriptedTTS:
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> Iterator[Samples]:
         voice = voice or self.voices[0]
-        if voice not in self.voices:
+        if voice not in self.voices and not Path(voice).is_file():
             raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
+        level = {"tone": 0.3, "soft": 0.1}.get(voice) or _loudest(voice)
         if "unspeakable" in text:
             raise EngineError("the scripted voice was told to fail")
         _break(text)
-        pcm = tone_speech(text, self.sample_rate, 0.1 if voice == "soft" else 0.3)
+        pcm = tone_speech(text, self.sample_rate, level)
         if speed != 1.0 and len(pcm):
             length = int(len(pcm) / speed)
             pcm = np.interp(np.arange(length) * speed, np.arange(len(pcm)), pcm).astype(np.float32)

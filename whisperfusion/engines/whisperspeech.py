@@ -34,6 +34,7 @@ BUILT_IN = "default"  # the voice whose embedding comes with the package
 PACE, FASTEST = 15.0, 20.0
 LONGEST_S = 20.0  # of speech in one piece; the models end after 30
 WARM_UPS = 3
+MOST_CLONES = 64  # recordings whose speakers are kept, 1 KB each
 WARM_UP_TEXT = "Hello, I am a voice that is warming up before the first caller comes."
 # where text is divided, best first
 CUTS = (re.compile(r"[.!?…][\"'”’)]*\s"), re.compile(r"[,;:—]\s"), re.compile(r"\s"))
@@ -56,6 +57,7 @@ class WhisperSpeech:
     """
 
     sample_rate = SPEECH_RATE
+    clones = True
 
     def __init__(
         self,
@@ -83,13 +85,14 @@ class WhisperSpeech:
             self._build, refs, voice, torch_compile
         ).result()
         self.voices = tuple(self._speakers)
+        self._cloned: dict[str, Any] = {}  # speakers by the paths of their recordings
 
     def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> Iterator[Samples]:
         """`speed` above 1.33 is 1.33: the model was trained up to 20 characters per second."""
-        speaker = self._speakers.get(voice or self.voices[0])
-        if speaker is None:
+        name = voice or self.voices[0]
+        if name not in self._speakers and not Path(name).is_file():
             raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
         pace = min(PACE * speed, FASTEST)
         texts = list(short_pieces(text, min(int(LONGEST_S * pace), self._pipe.t2s.ttoks_len - 1)))
@@ -101,6 +104,7 @@ class WhisperSpeech:
 
         def work(give: Callable[[Samples], bool]) -> None:
             with contextlib.suppress(_Closed):
+                speaker = self._speaker(name)
                 for piece in texts:
                     give(self._say(self._pipe, piece, speaker, pace, step))
 
@@ -118,18 +122,24 @@ class WhisperSpeech:
         speakers = {BUILT_IN: pipe.default_speaker}
         if voice and voice != BUILT_IN:
             path = Path(voice).expanduser()
-            try:
-                speakers = {path.stem: pipe.extract_spk_emb(str(path)), **speakers}
-            # the hub, the sound file and the network that recognizes speakers can each fail
-            except Exception as error:
-                raise EngineError(
-                    f"no voice can be made of {voice} ({_brief(error)}); TTS_VOICE should be a WAV "
-                    "or FLAC file of one "
-                    "person, and the speaker model speechbrain/spkrec-ecapa-voxceleb is needed once"
-                ) from error
+            speakers = {path.stem: _cloned(pipe, path), **speakers}
         if torch_compile:
             self._warm_up(pipe, next(iter(speakers.values())))
         return pipe, speakers
+
+    def _speaker(self, voice: str) -> Any:
+        """That of a voice, or of the recording at this path."""
+        for path in [path for path in self._cloned if not Path(path).is_file()]:
+            del self._cloned[path]
+        if voice in self._speakers:
+            return self._speakers[voice]
+        found = self._cloned.pop(voice, None)
+        if found is None:
+            found = _cloned(self._pipe, Path(voice))
+        self._cloned[voice] = found  # the last that was used is the last
+        if len(self._cloned) > MOST_CLONES:
+            del self._cloned[next(iter(self._cloned))]
+        return found
 
     def _warm_up(self, pipe: Any, speaker: Any) -> None:
         """Compiling happens in the first sentences: minutes that no caller should wait for."""
@@ -189,6 +199,21 @@ class WhisperSpeech:
                 f"WhisperSpeech made no sound of {text!r}: its half precision overflowed"
             )
         return trimmed(np.clip(pcm, -1.0, 1.0), LEAD_S, SENTENCE_GAP_S, SPEECH_RATE)
+
+
+def _cloned(pipe: Any, recording: Path) -> Any:
+    """The speaker of a recording: float tensor [192]. Raises EngineError."""
+    try:
+        return pipe.extract_spk_emb(str(recording))
+    # the hub, the sound file and the network that recognizes speakers can each fail
+    except Exception as error:
+        if gpu_is_lost(error):
+            raise
+        raise EngineError(
+            f"no voice can be made of {recording} ({_brief(error)}); it should be a WAV or FLAC "
+            "file of one person, and the speaker model speechbrain/spkrec-ecapa-voxceleb is needed "
+            "once"
+        ) from error
 
 
 def _load(refs: dict[str, str], device: str, language: str, torch_compile: bool) -> Any:

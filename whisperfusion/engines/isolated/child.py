@@ -32,6 +32,7 @@ from whisperfusion.engines import (
     ASROptions,
     BatchASR,
     Calling,
+    CloningTTS,
     ConstrainedLLM,
     LanguageDetectingASR,
     MultilingualTTS,
@@ -58,7 +59,15 @@ CHUNK = 1 << 16  # what a pipe holds
 FORMAT = "%(asctime)s %(levelname)-7s %(name)-7s %(message)s"  # as the server's own log
 PROTOCOLS = {"asr": ASR, "llm": LLM, "tts": TTS}  # their attributes are told
 # of engines that have them
-ABILITIES = (BatchASR, ConstrainedLLM, LanguageDetectingASR, MultilingualTTS, ToolLLM, WarmLLM)
+ABILITIES = (
+    BatchASR,
+    CloningTTS,
+    ConstrainedLLM,
+    LanguageDetectingASR,
+    MultilingualTTS,
+    ToolLLM,
+    WarmLLM,
+)
 STREAMS = ("synthesize", "stream_chat", "stream_json", "prefill", "transcribe", "transcribe_batch")
 # of errors; what an engine raises is one of these over there, too
 KINDS = {kind.__name__: kind for kind in (EngineError, GaveWay, Refused, Unsayable)}

@@ -289,11 +289,18 @@ class IsolatedMultilingualTTS(IsolatedTTS):
         return languages
 
 
+class IsolatedCloningTTS(IsolatedTTS):
+    """The path of a recording goes to the other interpreter as it is: it runs on this machine."""
+
+    clones = True
+
+
 BASES: dict[str, type] = {"asr": IsolatedASR, "llm": IsolatedLLM, "tts": IsolatedTTS}
 # of the names in `child.ABILITIES`
 ABILITIES: dict[str, type] = {
     "BatchASR": IsolatedBatchASR,
     "LanguageDetectingASR": IsolatedLanguageDetectingASR,
+    "CloningTTS": IsolatedCloningTTS,
     "MultilingualTTS": IsolatedMultilingualTTS,
     "ConstrainedLLM": IsolatedConstrainedLLM,
     "ToolLLM": IsolatedToolLLM,
