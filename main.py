@@ -199,6 +199,7 @@ class Supervisor:
             device=message.device,
             load_s=message.load_s,
             voices=message.voices,
+            clones=message.clones,
         )
         log.info(
             "%-7s ready: %s on %s, loaded in %.1f s (process %d)",

@@ -123,9 +123,9 @@ class Service:
         name, engine = self.voices.described()
         if engine is not self._told:
             self._told = engine
-            self._outbox.put(
-                Ready("tts", name, engine.model, engine.device, self._load_s, self.languages.names)
-            )
+            names, clones = self.languages.names, self.voices.clone
+            told = name, engine.model, engine.device, self._load_s, names, clones
+            self._outbox.put(Ready("tts", *told))
 
     # --- what comes in ---------------------------------------------------------------------------
 

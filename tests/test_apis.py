@@ -31,6 +31,8 @@ EXPECTED = {
     "subtitles.sh": "alpha beta",
     "words.sh": "[DONE]",
     "speech.sh": '"voices"',
+    "custom-voice.py": "audio.voice.deleted",
+    "custom-voice.sh": "audio.voice.deleted",
     "openai-realtime.py": "You said alpha beta. That is 2 words.",
     "client-secret.sh": "ek_",
     "bazarr.sh": "language_code",
@@ -41,6 +43,8 @@ EXPECTED = {
 MADE = {
     "openai-rest.py": ("answer.mp3", "it works."),
     "speech.sh": ("answer.wav", None),
+    "custom-voice.py": ("answer.wav", "it works."),
+    "custom-voice.sh": ("answer.wav", "it works."),
     "interact.sh": ("answer.wav", "you said alpha beta.that is 2 words."),
     "ws.py": ("answer.wav", "you said alpha beta.that is 2 words."),
 }
@@ -62,6 +66,9 @@ async def test_an_example_does_what_it_says(scripted_server, name, tmp_path):
     (tmp_path / "question.wav").write_bytes(wav(pcm))
     (tmp_path / "question-24k.wav").write_bytes(wav(upper, 24_000))
     (tmp_path / "question.raw").write_bytes((pcm * 32767).astype("<i2").tobytes())
+    long = speech_of(*["alpha beta gamma delta"] * 6)
+    for sample in ("sample.wav", "consent.wav"):
+        (tmp_path / sample).write_bytes(wav(long))
     (tmp_path / name).write_text(
         text.replace("localhost:8000", f"127.0.0.1:{scripted_server.http_port}").replace(
             "localhost:10300", f"127.0.0.1:{scripted_server.wyoming_port}"

@@ -51,8 +51,8 @@ class Rule:
 
 
 ROOMS = own(
-    *"agents call cli client engines gateway generation messages models output runtime sessions "
-    "settings speakers synthesis text turns wire".split()
+    *"agents call cli client custom_voices engines gateway generation messages models "
+    "output runtime sessions settings speakers synthesis text turns wire".split()
 )
 PLAIN = {"__future__", "dataclasses", "enum", "typing", "collections.abc"}
 RULES = {
@@ -119,6 +119,13 @@ RULES = {
         | PROCESSES
         | ROOMS - own("sessions", "messages", "runtime", "settings"),
         later={"redis"},
+    ),
+    "whisperfusion/custom_voices/": Rule(
+        never=SOCKETS
+        | HEAVY
+        | PROCESSES
+        | {"numpy"}
+        | ROOMS - own("custom_voices", "runtime", "sessions", "settings", "wire")
     ),
     "whisperfusion/settings/": Rule(
         never=SOCKETS | HEAVY | PROCESSES | {"numpy"} | ROOMS - own("settings", "runtime")

@@ -33,7 +33,7 @@ const en = {
   "settings": "Settings", "settings.talk": "Conversation", "settings.sound": "Sound", "settings.page": "Page", "reset": "Reset all settings",
   "agent": "Agent", "agent.server": "The server's default",
   "language": "You speak", "language.server": "The server's default", "language.detect": "Detect the language",
-  "voice": "Voice", "voice.server": "The server's default",
+  "voice": "Voice", "voice.server": "The server's default", "voices": "Voices of people…",
   "personality": "Personality", "personality.server": "The server's default", "personality.brief": "Brief: one sentence",
   "personality.teacher": "A patient teacher", "personality.story": "A storyteller", "personality.own": "My own instructions…",
   "instructions": "Instructions for the assistant",

@@ -406,6 +406,7 @@ class Ready:
     device: str
     load_s: float
     voices: tuple[str, ...] = ()
+    clones: bool = False  # a voice may be a recording of a person
 
 
 @dataclass(frozen=True)
@@ -482,3 +483,4 @@ class Stage:
     restarts: int = 0
     note: str = ""
     voices: tuple[str, ...] = ()
+    clones: bool = False

@@ -28,7 +28,7 @@ export default {
   "settings": "Einstellungen", "settings.talk": "Gespräch", "settings.sound": "Ton", "settings.page": "Seite", "reset": "Alles zurücksetzen",
   "agent": "Agent", "agent.server": "Vorgabe des Servers",
   "language": "Du sprichst", "language.server": "Vorgabe des Servers", "language.detect": "Sprache erkennen",
-  "voice": "Stimme", "voice.server": "Vorgabe des Servers",
+  "voice": "Stimme", "voice.server": "Vorgabe des Servers", "voices": "Stimmen von Menschen…",
   "personality": "Persönlichkeit", "personality.server": "Vorgabe des Servers", "personality.brief": "Knapp: ein Satz",
   "personality.teacher": "Geduldig wie eine Lehrerin", "personality.story": "Wie ein Erzähler", "personality.own": "Eigene Anweisungen…",
   "instructions": "Anweisungen für den Assistenten",

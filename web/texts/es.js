@@ -28,7 +28,7 @@ export default {
   "settings": "Ajustes", "settings.talk": "Conversación", "settings.sound": "Sonido", "settings.page": "Página", "reset": "Restablecer todo",
   "agent": "Agente", "agent.server": "El del servidor",
   "language": "Hablas", "language.server": "Lo que diga el servidor", "language.detect": "Detectar el idioma",
-  "voice": "Voz", "voice.server": "La del servidor",
+  "voice": "Voz", "voice.server": "La del servidor", "voices": "Voces de personas…",
   "personality": "Personalidad", "personality.server": "La del servidor", "personality.brief": "Breve: una frase",
   "personality.teacher": "Docente con paciencia", "personality.story": "Cuentacuentos", "personality.own": "Mis propias instrucciones…",
   "instructions": "Instrucciones para el asistente",

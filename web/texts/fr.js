@@ -28,7 +28,7 @@ export default {
   "settings": "Réglages", "settings.talk": "Conversation", "settings.sound": "Son", "settings.page": "Page", "reset": "Tout réinitialiser",
   "agent": "Agent", "agent.server": "Celui du serveur",
   "language": "Tu parles", "language.server": "Selon le serveur", "language.detect": "Détecter la langue",
-  "voice": "Voix", "voice.server": "Celle du serveur",
+  "voice": "Voix", "voice.server": "Celle du serveur", "voices": "Voix de personnes…",
   "personality": "Personnalité", "personality.server": "Celle du serveur", "personality.brief": "Bref : une phrase",
   "personality.teacher": "Pédagogue", "personality.story": "Conte", "personality.own": "Mes propres instructions…",
   "instructions": "Instructions pour l'assistant",

@@ -28,7 +28,7 @@ export default {
   "settings": "Impostazioni", "settings.talk": "Conversazione", "settings.sound": "Audio", "settings.page": "Pagina", "reset": "Ripristina tutto",
   "agent": "Agente", "agent.server": "Quello del server",
   "language": "Parli", "language.server": "Come dice il server", "language.detect": "Rileva la lingua",
-  "voice": "Voce", "voice.server": "Quella del server",
+  "voice": "Voce", "voice.server": "Quella del server", "voices": "Voci di persone…",
   "personality": "Personalità", "personality.server": "Quella del server", "personality.brief": "Breve: una frase",
   "personality.teacher": "Insegnante paziente", "personality.story": "Cantastorie", "personality.own": "Le mie istruzioni…",
   "instructions": "Istruzioni per l'assistente",

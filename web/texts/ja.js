@@ -28,7 +28,7 @@ export default {
   "settings": "設定", "settings.talk": "会話", "settings.sound": "音声", "settings.page": "ページ", "reset": "すべての設定を戻す",
   "agent": "エージェント", "agent.server": "サーバーの既定",
   "language": "話す言語", "language.server": "サーバーの既定", "language.detect": "言語を検出する",
-  "voice": "声", "voice.server": "サーバーの既定",
+  "voice": "声", "voice.server": "サーバーの既定", "voices": "人の声…",
   "personality": "性格", "personality.server": "サーバーの既定", "personality.brief": "簡潔に一文で",
   "personality.teacher": "根気のある先生", "personality.story": "語り手", "personality.own": "自分で指示を書く…",
   "instructions": "アシスタントへの指示",

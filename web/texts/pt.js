@@ -28,7 +28,7 @@ export default {
   "settings": "Configurações", "settings.talk": "Conversa", "settings.sound": "Som", "settings.page": "Página", "reset": "Redefinir tudo",
   "agent": "Agente", "agent.server": "O do servidor",
   "language": "Você fala", "language.server": "Conforme o servidor", "language.detect": "Detectar o idioma",
-  "voice": "Voz", "voice.server": "A do servidor",
+  "voice": "Voz", "voice.server": "A do servidor", "voices": "Vozes de pessoas…",
   "personality": "Personalidade", "personality.server": "A do servidor", "personality.brief": "Breve: uma frase",
   "personality.teacher": "Docente paciente", "personality.story": "Contos", "personality.own": "Minhas próprias instruções…",
   "instructions": "Instruções para o assistente",

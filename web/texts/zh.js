@@ -28,7 +28,7 @@ export default {
   "settings": "设置", "settings.talk": "对话", "settings.sound": "声音", "settings.page": "页面", "reset": "重置所有设置",
   "agent": "助手", "agent.server": "服务器默认",
   "language": "你说的语言", "language.server": "服务器默认", "language.detect": "检测语言",
-  "voice": "声音", "voice.server": "服务器默认",
+  "voice": "声音", "voice.server": "服务器默认", "voices": "真人声音…",
   "personality": "个性", "personality.server": "服务器默认", "personality.brief": "简短：一句话",
   "personality.teacher": "耐心的老师", "personality.story": "讲故事的人", "personality.own": "自己写指令…",
   "instructions": "给助手的指令",

@@ -30,6 +30,7 @@ from whisperfusion.call.client_options import (
     asr_options,
     changed_options,
     check_voice,
+    clones,
     detects_speech,
     first_options,
     languages_of,
@@ -43,6 +44,7 @@ from whisperfusion.call.service import Message, Service, report
 from whisperfusion.call.spoken_language import SpokenLanguage
 from whisperfusion.call.timers import Timers
 from whisperfusion.call.turn_speakers import TurnSpeakers
+from whisperfusion.custom_voices import Usable
 from whisperfusion.engines import Hypothesis, Prediction
 from whisperfusion.messages import (
     CallEnded,
@@ -283,7 +285,9 @@ class Caller:
             changed["language"] = self._language.current or None
         self._change(**changed)
         if update.voice is not None or update.speed is not None:
-            check_voice(update.voice, self._service.stages)
+            stages = self._service.stages
+            own = Usable(self._settings).of(clones(stages), self._key)
+            check_voice(update.voice, stages, (*own, self._settings.default_voice))
             if update.voice is not None:
                 self._voice = update.voice or self._settings.default_voice or None
             self._speed = update.speed or self._speed

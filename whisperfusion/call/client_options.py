@@ -136,26 +136,36 @@ def with_agents_speakers(handshake: wire.Handshake, agent: Agent | None) -> wire
     return handshake
 
 
-def usable(agent: Agent, settings: Settings, stages: dict[str, Stage]) -> Agent:
+def usable(
+    agent: Agent, settings: Settings, stages: dict[str, Stage], custom: tuple[str, ...] = ()
+) -> Agent:
     """`agent`, without a voice that the speaking process does not have, which its caller did not
-    choose. Of a list that is its default voice.
+    choose. Of a list that is its default voice. `custom` are the voices that it can clone, of any
+    client: the operator has chosen one.
     """
     try:
-        check_voice(agent.default_voice(settings), stages)
+        check_voice(agent.default_voice(settings), stages, custom)
     except wire.FrameError as problem:
         log.warning("agent %s: %s; the default voice speaks", agent.name, problem)
         return replace(agent, voice=None)
     return agent
 
 
-def check_voice(voice: str | None, stages: dict[str, Stage]) -> None:
-    """Raises FrameError for a voice that the speaking process does not have."""
+def check_voice(voice: str | None, stages: dict[str, Stage], custom: tuple[str, ...] = ()) -> None:
+    """Raises FrameError for a voice that the speaking process does not have; `custom` are those of
+    the client that it can clone.
+    """
     voices = stages["tts"].voices if "tts" in stages else ()
     try:
         if voices:
-            voice_named(voice, voices)
+            voice_named(voice, (*voices, *custom))
     except UnknownVoice as problem:
         raise wire.FrameError("unknown_voice", str(problem)) from None
+
+
+def clones(stages: dict[str, Stage]) -> bool:
+    """Whether the speaking process has an engine that can clone voices."""
+    return "tts" in stages and stages["tts"].clones
 
 
 def check_model(handshake: wire.Handshake, served: str) -> None:

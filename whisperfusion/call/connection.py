@@ -19,12 +19,19 @@ from whisperfusion.audio import Samples
 from whisperfusion.call import service as calls
 from whisperfusion.call.admission import Admission
 from whisperfusion.call.caller import Caller
-from whisperfusion.call.client_options import check_model, check_voice, usable, with_agents_speakers
+from whisperfusion.call.client_options import (
+    check_model,
+    check_voice,
+    clones,
+    usable,
+    with_agents_speakers,
+)
 from whisperfusion.call.endings import LONGEST_REASON, break_off, send_away, while_there
 from whisperfusion.call.file_transcription import FileReader, Reading
 from whisperfusion.call.memory import CallMemory, Memory
-from whisperfusion.call.speaker_sample import SampleReader
+from whisperfusion.call.speaker_sample import QualityReader, SampleReader
 from whisperfusion.call.speakers import OFF, FileSpeakers
+from whisperfusion.custom_voices import Usable
 from whisperfusion.engines import ASR, EngineError
 from whisperfusion.runtime.devices import Devices
 from whisperfusion.runtime.incoming import TEXT_BYTES, Incoming
@@ -75,6 +82,7 @@ class Connections:
         self._settings = service.settings
         self._limits = Limits(0, 0)
         self._devices = Devices(self._settings.https_dir)
+        self._custom = Usable(self._settings)
         # uids of the callers, each with what is set when it has left
         self._names: dict[str, asyncio.Event] = {}
         most = self._settings.max_callers
@@ -155,12 +163,13 @@ class Connections:
         if not handshake.reply:
             return None
         device = self._devices.name_of(peer.key)
-        agents = self._service.agents
+        agents, stages = self._service.agents, self._service.stages
         try:
             agent = agents.choose(handshake.agent, handshake.number, peer.key, device)
         except UnknownAgent as problem:
             raise wire.WireError(f"handshake: {problem}", handshake.uid) from None
-        return agent and usable(agent, self._settings, self._service.stages)
+        custom = self._custom.all(clones(stages))
+        return agent and usable(agent, self._settings, stages, custom)
 
     async def _call(
         self,
@@ -172,8 +181,12 @@ class Connections:
         out: Outgoing,
     ) -> None:
         uid = handshake.uid
+        stages = self._service.stages
+        custom = self._custom.of(clones(stages), peer.key)
+        if agent is not None:
+            custom += (agent.default_voice(self._settings) or "",)
         try:
-            check_voice(handshake.voice, self._service.stages)
+            check_voice(handshake.voice, stages, custom)
         except wire.FrameError as problem:
             raise wire.WireError(problem.message, uid) from None
         check_model(handshake, self._service.asr.model)
@@ -321,6 +334,9 @@ class Connections:
     async def _reader(self, handshake: wire.Handshake, out: Outgoing) -> FileReader | SampleReader:
         """Raises WireError."""
         call, speakers = new_call(), self._service.speakers
+        if handshake.task == wire.CHECK:
+            detector = self._service.create_detector
+            return QualityReader(call, handshake, speakers, out.send, detector)
         embeds = handshake.task == wire.EMBED
         if not (embeds or handshake.enable_diarization):
             return FileReader(call, handshake, self._service.reading, out.send)

@@ -120,6 +120,7 @@ class EventOrder:
                 | asr_events.Segment()
                 | asr_events.Speakers()
                 | asr_events.SpeakerEmbedding()
+                | asr_events.SampleQuality()
                 | asr_events.RecordingDone()
             ):
                 return []  # of the connection, or of a recording

@@ -19,12 +19,15 @@ from whisperfusion.wire import WireError, asr_events
 from whisperfusion.wire.asr_events import (
     LanguageDetected,
     RecordingDone,
+    SampleQuality,
     Segment,
     SpeakerEmbedding,
     Speakers,
 )
 
-RecordingEvent = LanguageDetected | Segment | Speakers | SpeakerEmbedding | RecordingDone
+RecordingEvent = (
+    LanguageDetected | Segment | Speakers | SpeakerEmbedding | SampleQuality | RecordingDone
+)
 
 
 async def transcribe(
@@ -34,7 +37,8 @@ async def transcribe(
     headers: Iterable[tuple[str, str]] = (),
 ) -> AsyncGenerator[RecordingEvent, None]:
     """`LanguageDetected` if it was to be detected, a `Segment` for each, `Speakers` where they were
-    asked for, then `RecordingDone`. Of the task embed only `SpeakerEmbedding` and that.
+    asked for, then `RecordingDone`. Of the tasks embed and check only `SpeakerEmbedding` or
+    `SampleQuality`, and that.
 
     `pieces` are s16 mono at 16 kHz; they are closed. `options` go into the handshake
     (docs/wire.md). Raises CallError, and what `pieces` raise.

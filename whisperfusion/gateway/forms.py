@@ -27,12 +27,16 @@ SMALL_BYTES = 256 * 1024  # of a JSON body
 IN_MEMORY = 1024 * 1024  # bytes of a bare body, after which it goes to disk; forms do the same
 
 
+SAMPLE_BYTES = 10 * 2**20  # of the recording of a voice, as upstream
 TRACK_BYTES = 1_500_000_000  # 13 hours of s16 at 16 kHz: what Bazarr sends in one body
 
 
 def largest(settings: Settings, path: str) -> int:
     """Bytes of a body to `path`."""
-    track = path.rsplit("/", 1)[-1] in ("asr", "detect-language")
+    last = path.rsplit("/", 1)[-1]
+    if last in ("voices", "voice_consents"):
+        return SAMPLE_BYTES + SMALL_BYTES
+    track = last in ("asr", "detect-language")
     return (
         max(TRACK_BYTES, round(settings.upload_mb * 1e6))
         if track

@@ -143,6 +143,20 @@ VERBOSE = multipart(
     word_timestamps={"type": "boolean", "default": False},
     format={"type": "string", "enum": ["json", "text"], "default": "json"},
 )
+VOICE = multipart(
+    "audio_sample",
+    name={"type": "string"},
+    consent={
+        "type": "string",
+        "description": "the person's consent in words, or the id of a recording of it",
+    },
+    consent_by={"type": "string", "description": "their name, where it is in words"},
+)
+CONSENT = multipart(
+    "recording",
+    name={"type": "string", "description": "a label"},
+    language={"type": "string", "description": "of what is said, such as en-US"},
+)
 SPEECH = {
     "requestBody": {
         "required": True,

@@ -54,7 +54,7 @@ def is_public(path: str) -> bool:
     """Whether a path needs no key: the page itself, and the health routes, which the probes of
     load balancers request without one.
     """
-    pages = ("/", "/docs", "/dashboard", "/trace", "/tools", "/install", "/pair")
+    pages = ("/", "/docs", "/dashboard", "/trace", "/tools", "/voices", "/install", "/pair")
     return path in pages or path.startswith((FILES + "/", "/health", "/authority."))
 
 
@@ -66,6 +66,10 @@ def add_page(app: FastAPI) -> None:
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> FileResponse:
         return FileResponse(WEB / "index.html", headers=HEADERS)
+
+    @app.get("/voices", include_in_schema=False)
+    async def voices() -> FileResponse:
+        return FileResponse(WEB / "voices.html", headers=HEADERS)
 
     @app.get(f"{FILES}/example.html", include_in_schema=False)
     async def example() -> FileResponse:

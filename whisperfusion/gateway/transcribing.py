@@ -14,6 +14,7 @@ from whisperfusion.gateway.upstream import Upstream
 from whisperfusion.runtime.rate_limits import Cost, quota_of
 from whisperfusion.wire.asr_events import (
     RecordingDone,
+    SampleQuality,
     Segment,
     SpeakerEmbedding,
     Speakers,
@@ -73,6 +74,15 @@ async def embedded(events: AsyncGenerator[RecordingEvent, None]) -> str:
         async for event in events:
             if isinstance(event, SpeakerEmbedding):
                 return event.embedding
+    raise ApiError(500, "the sample was read without a result", code="server_error")
+
+
+async def quality(events: AsyncGenerator[RecordingEvent, None]) -> SampleQuality:
+    """How good a recording is as a sample (task check). Raises what `events` raise."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, SampleQuality):
+                return event
     raise ApiError(500, "the sample was read without a result", code="server_error")
 
 

@@ -176,8 +176,9 @@ class Fields:
     )
     tts_voice: str = _setting(
         "",
-        "voice of the engine (xtts, whisperspeech: or a recording), empty = its default; or a "
-        "list, one for each language: en:heart, es:kokoro/ef_dora (docs/languages.md)",
+        "voice of the engine (xtts, whisperspeech: or a recording), or the id of a custom one "
+        "(docs/voices.md), empty = its default; or a list, one for each language: en:heart, "
+        "es:kokoro/ef_dora (docs/languages.md)",
     )
     tts_model: str = _setting(
         "",

@@ -124,6 +124,11 @@ class LanguageVoices:
         known = self._default.names
         return tuple(dict.fromkeys((*known, *filter(None, listed)))) if known else ()
 
+    @property
+    def clone(self) -> bool:
+        """Whether custom voices can speak."""
+        return self._default.clone
+
     def choose(self, language: str, asked: str | None = None, voices: str = "") -> Choice:
         """The voice for a text of `language` (ISO code, "" = not known). `asked`: the name that the
         client chose; it counts for the languages that it speaks. `voices`: the list of the call's
@@ -149,9 +154,11 @@ class LanguageVoices:
 
     def _known(self, name: str | None) -> str | None:
         """`name`, unless the default engine does not have it."""
-        known = self._default.names
+        default = self._default.chosen
         try:
-            return name if not (name and known) or voice_named(name, known) else None
+            if name and default is not None:
+                return name if default.check(name) else None
+            return name
         except UnknownVoice:
             return None
 
@@ -178,7 +185,7 @@ class LanguageVoices:
         voice = link.voice if link is not None else self._default.chosen
         if not why and found.name and voice is not None and voice.engine.voices:
             try:
-                voice_named(found.name, voice.engine.voices)
+                voice.check(found.name)
             except UnknownVoice as problem:
                 why = str(problem)
         if why:
@@ -201,6 +208,9 @@ class LanguageVoices:
         default = self._default.chosen
         if default is None:
             return None
+        if default.clone(asked) is not None:
+            same = _same_voice(asked, language, default.engine)
+            return Choice(None, same) if same else None
         name = asked
         with suppress(UnknownVoice):
             name = voice_named(asked, default.engine.voices) or asked
@@ -214,8 +224,12 @@ def _same_voice(asked: str | None, language: str, engine: TTS) -> str | None:
     """The voice that a client asked for, as it speaks `language`; None = it does not."""
     if not asked or languages_of(engine).get(asked) == language:
         return asked
+    voice, own = in_language(asked)
+    # a custom voice is none of the engine's
+    if voice not in engine.voices and (own or engine.language) in (None, "", language):
+        return asked
     with suppress(UnknownVoice):
-        return voice_named(f"{in_language(asked)[0]}{MARK}{language}", engine.voices)
+        return voice_named(f"{voice}{MARK}{language}", (*engine.voices, voice))
     return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from whisperfusion.audio import SPEECH_RATE, Samples
+from whisperfusion.custom_voices import Usable
 from whisperfusion.settings import Settings
 from whisperfusion.synthesis.language_voices import LanguageVoices
 from whisperfusion.synthesis.listeners import Listener, Listeners
@@ -76,6 +77,7 @@ class Texts:
         put: Callable[[TextJob], object],
     ) -> None:
         self._settings, self._voices, self._listeners, self._put = settings, voices, listeners, put
+        self._custom = Usable(settings)
         self._written = WrittenLanguage(settings)
         if voices.several:
             self._written.start()
@@ -84,6 +86,8 @@ class Texts:
     def add(self, listener: Listener, request: wire.Say) -> None:
         """Raises FrameError: the voice is not known, or too much waits."""
         names = self._voices.names
+        if names:
+            names += self._custom.of(self._voices.clone, listener.key)
         try:
             voice = voice_named(request.voice, names) if names else request.voice
         except UnknownVoice as problem:

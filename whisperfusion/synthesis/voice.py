@@ -4,14 +4,15 @@ cannot say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from whisperfusion.audio import SPEECH_RATE, Samples
-from whisperfusion.engines import TTS, MultilingualTTS
+from whisperfusion.engines import TTS, CloningTTS, MultilingualTTS
 from whisperfusion.errors import Unsayable
 from whisperfusion.synthesis.leveling import Leveler
 from whisperfusion.text.normalization import spoken
@@ -20,11 +21,26 @@ from whisperfusion.text.scripts import has_words, sayable
 from whisperfusion.wire.voices import UnknownVoice, in_language, voice_named
 
 
-class Voice:
-    """`gains_db` are of those of its voices whose loudness is known."""
+def _none(name: str) -> Path | None:
+    return None
 
-    def __init__(self, engine: TTS, gains_db: Mapping[str, float] = MappingProxyType({})) -> None:
+
+class Voice:
+    """`gains_db` are of those of its voices whose loudness is known. `sample` gives the recording
+    of a custom voice by its id, None = there is none. `default` is the custom voice that speaks
+    where none is asked for, "" = the engine's first.
+    """
+
+    def __init__(
+        self,
+        engine: TTS,
+        gains_db: Mapping[str, float] = MappingProxyType({}),
+        sample: Callable[[str], Path | None] = _none,
+        default: str = "",
+    ) -> None:
         self.engine, self._leveler = engine, Leveler(gains_db)
+        self._sample, self._default = sample, default
+        self.clones = isinstance(engine, CloningTTS)
         # loads its library: no caller should wait for that
         resampled(np.zeros(engine.sample_rate // 10, np.float32), engine.sample_rate)
 
@@ -36,12 +52,32 @@ class Voice:
             return spoken or self.engine.language
         return self.engine.language
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The first is the default."""
+        return (*filter(None, (self._default,)), *self.engine.voices)
+
     def named(self, name: str | None) -> str:
-        """A voice that the engine has: its first one instead of one that is not known."""
+        """A voice that speaks here: the first one instead of one that is not known."""
+        if self.clone(name) is not None:
+            return name or self._default
         known = None
         with suppress(UnknownVoice):
             known = voice_named(name, self.engine.voices)
+        if known is None and self.clone(None) is not None:
+            return self._default
         return known or self.engine.voices[0]
+
+    def check(self, name: str) -> str | None:
+        """The voice that is meant, None = the default one. Raises UnknownVoice."""
+        return name if self.clone(name) is not None else voice_named(name, self.names)
+
+    def clone(self, name: str | None) -> Path | None:
+        """The recording that the voice `name` is made of, None: the default one; None = of none, or
+        of one that was deleted.
+        """
+        asked = in_language(name or self._default)[0]
+        return self._sample(asked) if self.clones and asked else None
 
     def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
@@ -50,7 +86,10 @@ class Voice:
         Raises EngineError.
         """
         name, rate = self.named(voice), self.engine.sample_rate
-        made = self.engine.synthesize(text, name, speed)
+        recording, said_by = self.clone(name), name
+        if recording is not None:
+            said_by = f"{recording}{name.removeprefix(recording.stem)}"  # the language stays
+        made = self.engine.synthesize(text, said_by, speed)
         yield from self._leveler.leveled(name, (resampled(pcm, rate) for pcm in made))
 
     def parts(self, text: str, voice: str | None) -> tuple[str, ...]:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from whisperfusion.custom_voices import voices_of
 from whisperfusion.engines import (
     ENGINES,
+    CloningTTS,
     RestartedTTS,
     gains_of_voices,
     interpreter_of,
@@ -74,7 +76,7 @@ class VoiceLink:
         if self.elsewhere:
             threading.Thread(target=self._load, args=(options,), name="voice", daemon=True).start()
         else:
-            self.voice = self._made(options)
+            self.voice = _voice(self._settings, options)
             self.loading.set_result(None)
 
     def loaded(self) -> Voice | None:
@@ -116,16 +118,12 @@ class VoiceLink:
         self.breaker.failed(error)
         return self.failure
 
-    def _made(self, options: dict[str, Any]) -> Voice:
-        engine = self._settings.tts_engine
-        return Voice(load("tts", engine, **options), gains_of_voices(engine))
-
     def _load(self, options: dict[str, Any]) -> None:
         """In a thread of its own, until it is there."""
         delay, began = FIRST_DELAY_S, time.monotonic()
         while self.voice is None:
             try:
-                self.voice = self._made(options)
+                self.voice = _voice(self._settings, options)
                 self.failure = ""
                 log.info("%s was loaded in %.1f s", self.name, time.monotonic() - began)
             except Exception as error:
@@ -137,6 +135,28 @@ class VoiceLink:
                 delay = min(2 * delay, LAST_DELAY_S)
         if not self.loading.done():
             self.loading.set_result(None)
+
+
+def _voice(settings: Settings, options: dict[str, Any]) -> Voice:
+    """Loaded. Raises EngineError, for a custom voice in TTS_VOICE too that it cannot speak with."""
+    stored = voices_of(settings)
+    custom = settings.tts_voice if stored.is_id(settings.tts_voice) else ""
+    if custom and stored.sample(custom) is None:
+        raise EngineError(
+            f"TTS_VOICE names the custom voice {custom}, which is not stored here; GET "
+            f"{settings.api_prefix}/audio/voices lists those that are"
+        )
+    engine = load("tts", settings.tts_engine, **options)
+    if custom and not isinstance(engine, CloningTTS):
+        raise EngineError(
+            f"TTS_VOICE names the custom voice {custom}, and {settings.tts_engine} cannot clone "
+            f"voices; TTS_ENGINE can be {', '.join(_cloning())}"
+        )
+    return Voice(engine, gains_of_voices(settings.tts_engine), stored.sample, custom)
+
+
+def _cloning() -> list[str]:
+    return [name for name, entry in ENGINES["tts"].items() if entry.cloning and name != "scripted"]
 
 
 def is_by_url(engine: str) -> bool:
@@ -168,4 +188,5 @@ def _options(settings: Settings) -> dict[str, Any]:
         options |= {"url": settings.tts_url or None, "key": key or None}
     elif _apart(engine, options):
         options.setdefault("python", interpreter_of(engine))
-    return {"model": path, "voice": settings.tts_voice or None, **options}
+    custom = voices_of(settings).is_id(settings.tts_voice)  # which the engine gets when it speaks
+    return {"model": path, "voice": None if custom else settings.tts_voice or None, **options}

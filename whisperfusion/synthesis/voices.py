@@ -99,7 +99,12 @@ class Voices:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the chosen voice; empty while they are not known."""
-        return self.chosen.engine.voices if self.chosen is not None else ()
+        return self.chosen.names if self.chosen is not None else ()
+
+    @property
+    def clone(self) -> bool:
+        """Whether the chosen voice can be a recording."""
+        return self.chosen is not None and self.chosen.clones
 
     def described(self) -> tuple[str, TTS]:
         """The name of an engine and the engine: the chosen one, or the one in its place until it is

@@ -409,6 +409,21 @@ class SpeakerEmbedding:
     seconds: float
 
 
+@_codec.event("sample_quality")
+@dataclass(frozen=True)
+class SampleQuality:
+    """Of a recording as the sample of a voice: seconds of speech, its level in dBFS, that of the
+    pauses (None = there are too few), the share of the speech at full scale, and how many people
+    speak (None = that was not checked).
+    """
+
+    speech: float
+    level_db: float
+    noise_db: float | None
+    clipped: float
+    speakers: int | None
+
+
 @_codec.event("done")
 @dataclass(frozen=True)
 class RecordingDone:
@@ -449,6 +464,7 @@ AsrEvent = (
     | Segment
     | Speakers
     | SpeakerEmbedding
+    | SampleQuality
     | RecordingDone
 )
 

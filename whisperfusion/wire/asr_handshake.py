@@ -33,7 +33,8 @@ from whisperfusion.wire.trace import ALLOWED, LONGEST, trace_of_text
 TASKS = ("transcribe", "translate")
 DETECT = "detect"  # of a recording: only its language is wanted
 EMBED = "embed"  # of a recording: only the embedding of its speaker is wanted
-FILE_TASKS = (*TASKS, DETECT, EMBED)
+CHECK = "check"  # of a recording: only how good a sample of a voice it is
+FILE_TASKS = (*TASKS, DETECT, EMBED, CHECK)
 LIVE = ("", "interim", "final")  # of a recording: an utterance of a call somewhere else
 TURN_DETECTION, ANSWERS = ("auto", "manual"), ("auto", "asked")
 LONGEST_SILENCE_S = 10.0
@@ -171,7 +172,7 @@ def _handshake(
             values,
             "task",
             "transcribe",
-            TASKS if dialect is not Dialect.FILE else (*TASKS, DETECT, EMBED),
+            TASKS if dialect is not Dialect.FILE else FILE_TASKS,
         ),
         model=model[:NAME_LENGTH],
         audio_format=choice_field(values, "audio_format", "float32", MICROPHONE_FORMATS),

@@ -26,6 +26,7 @@ from whisperfusion.wire.asr_controls import (
     parse_control,
 )
 from whisperfusion.wire.asr_handshake import (
+    CHECK,
     DETECT,
     EMBED,
     MOST_TOKENS,
@@ -38,6 +39,7 @@ from whisperfusion.wire.pcm import AudioDecoder
 from whisperfusion.wire.segments import LiveSegment, LiveWord, SegmentHistory, whisper_live_segments
 
 __all__ = [  # one import for the process that owns the port
+    "CHECK",
     "DETECT",
     "EMBED",
     "MOST_TOKENS",

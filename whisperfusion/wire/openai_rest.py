@@ -24,7 +24,7 @@ from whisperfusion.wire.languages import UnknownLanguage, asked_language, name_o
 from whisperfusion.wire.limits import NAME_LENGTH
 from whisperfusion.wire.speakers import spoken_cues
 from whisperfusion.wire.transcripts import Cue, as_segment, as_word
-from whisperfusion.wire.voices import UnknownVoice, voice_named
+from whisperfusion.wire.voices import UnknownVoice, refused, voice_named
 
 DIARIZED = "diarized_json"
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt", DIARIZED)
@@ -432,7 +432,8 @@ def speech(body: bytes, voices: Collection[str]) -> SpeechRequest:
         known = voice_named(voice, voices)
     except UnknownVoice:
         if voices:
-            raise _unsupported("voice", voice, voices) from None
+            why = refused(voice, voices, f"voice is {voice[:80]!r}")
+            raise ApiError(400, why, param="voice", code="unsupported_value") from None
     return SpeechRequest(spoken, known, model, output, float(speed), int(rate), stream == "sse")
 
 

@@ -14,7 +14,7 @@ from whisperfusion.wire.languages import UnknownLanguage, asked_language
 from whisperfusion.wire.limits import INSTRUCTIONS_LENGTH, NAME_LENGTH
 from whisperfusion.wire.mcp_fields import check_hosts, fields_of, mcp_servers_field
 from whisperfusion.wire.realtime import ALAW, PCM, RATES, ULAW, RealtimeError
-from whisperfusion.wire.voices import UnknownVoice, voice_named
+from whisperfusion.wire.voices import UnknownVoice, refused, voice_named
 
 DETECT = "auto"  # of a language
 # characters from which values are counted: a million of them take a second to read
@@ -83,7 +83,7 @@ def voice_of(value: Any, voices: Collection[str]) -> str:
         if voices or not isinstance(name, str):
             raise RealtimeError(
                 "invalid_value",
-                f"voice is {str(value)[:40]!r}; allowed: {', '.join(voices)}",
+                refused(name, voices, f"voice is {str(value)[:40]!r}"),
                 "session.audio.output.voice",
             ) from None
     return known or next(iter(voices), "")

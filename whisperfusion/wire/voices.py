@@ -1,9 +1,10 @@
-"""Names by which clients ask for a voice: ours in any case and with Kokoro's prefix, and those
-of OpenAI, which mean the default.
+"""Names by which clients ask for a voice: ours in any case and with Kokoro's prefix, those of
+OpenAI, which mean the default, and the ids of custom voices.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from whisperfusion.errors import WhisperFusionError
@@ -11,6 +12,8 @@ from whisperfusion.errors import WhisperFusionError
 OPENAI = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
 )
+
+CUSTOM = re.compile(r"voice_[0-9a-f]{24}")  # the id of one that a client has made
 
 
 MARK = "@"  # "NAME@LANGUAGE": voices of some engines speak every language that the engine has
@@ -40,7 +43,20 @@ def voice_named(asked: str | None, voices: Iterable[str]) -> str | None:
     voice, language = in_language(asked)
     if language and any(in_language(one)[1] == language for one in known):
         return f"{voice_named(voice, known) or known[0]}{MARK}{language}"
-    raise UnknownVoice(f"voice {asked!r} is not known; allowed: {', '.join(known)}")
+    raise UnknownVoice(refused(asked, known, f"voice {asked!r} is not known"))
+
+
+def refused(asked: object, voices: Iterable[str], why: str) -> str:
+    """Why a voice cannot be had: `why`, and what is allowed. The ids of custom voices are for their
+    owners alone, so no list has them.
+    """
+    if isinstance(asked, str) and CUSTOM.match(asked):
+        return (
+            f"the custom voice {asked!r} cannot speak: it is not stored here for your key, or the "
+            "engine that speaks cannot clone voices; GET /v1/audio/voices says which are usable"
+        )
+    known = ", ".join(name for name in voices if not CUSTOM.fullmatch(name))
+    return f"{why}; allowed: {known}"
 
 
 def in_language(name: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from whisperfusion.gateway.batches import sources
 from whisperfusion.gateway.decoding.pool import DecoderPool
 from whisperfusion.gateway.operations.health import StageSnapshot
 from whisperfusion.gateway.rest import speech, transcriptions
-from whisperfusion.gateway.rest.models import voices_of
+from whisperfusion.gateway.rest.voice_names import voices_of
 from whisperfusion.gateway.transcribing import collected
 from whisperfusion.gateway.upstream import Upstream
 from whisperfusion.runtime.rate_limits import SCOPE, Limits, Quota

@@ -72,8 +72,9 @@ class DecoderPool:
         offset_s: float = 0.0,
         length_s: float | None = None,
         language: str | None = None,
+        rate: int = MICROPHONE_RATE,
     ) -> AsyncGenerator[bytes, None]:
-        """s16 mono at 16 kHz in chunks of about a second.
+        """s16 mono at `rate` in chunks of about a second.
 
         Close it (`aclosing`). Raises ApiError.
         """
@@ -84,7 +85,7 @@ class DecoderPool:
             raise ApiError(429, why, code="rate_limit_exceeded", retry_after_s=BUSY_S) from None
         child = None
         try:
-            job = {"span": (MICROPHONE_RATE, offset_s, length_s), "language": language}
+            job = {"span": (rate, offset_s, length_s), "language": language}
             # not in a thread: one that outlives a cancellation would leave it open
             number = _descriptor(file)
             try:

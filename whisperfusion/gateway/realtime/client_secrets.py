@@ -16,7 +16,7 @@ from whisperfusion.gateway import forms, openapi
 from whisperfusion.gateway.access.client_key import client_key
 from whisperfusion.gateway.operations.health import StageSnapshot
 from whisperfusion.gateway.realtime.agents import SessionAgents
-from whisperfusion.gateway.rest.models import voices_of
+from whisperfusion.gateway.rest.voice_names import VoiceNames
 from whisperfusion.settings import Settings
 from whisperfusion.wire.openai_rest import ApiError
 from whisperfusion.wire.realtime import RealtimeError, Session, as_dict
@@ -73,10 +73,11 @@ class ClientSecrets:
 def router(
     settings: Settings, agents: SessionAgents, snapshot: StageSnapshot, issued: ClientSecrets
 ) -> APIRouter:
+    names = VoiceNames(settings, snapshot)
     routes = APIRouter()
 
     async def session_of(given: dict[str, Any], request: Request) -> Session:
-        voices = await voices_of(snapshot)
+        voices = await names.all()
         began = agents.begun(new_session(settings, voices), request.scope)
         try:
             began = agents.changed(began, given, began)

@@ -10,7 +10,7 @@ from whisperfusion.gateway.realtime import client_secrets
 from whisperfusion.gateway.realtime.agents import SessionAgents
 from whisperfusion.gateway.realtime.client_secrets import ClientSecrets, new_session
 from whisperfusion.gateway.realtime.connection import Realtime
-from whisperfusion.gateway.rest.models import voices_of
+from whisperfusion.gateway.rest.voice_names import VoiceNames
 from whisperfusion.gateway.upstream import Upstream
 from whisperfusion.settings import Settings
 from whisperfusion.wire.auth import REALTIME, SUBPROTOCOL
@@ -27,6 +27,7 @@ def router(
     snapshot: StageSnapshot,
     issued: ClientSecrets,
 ) -> APIRouter:
+    names = VoiceNames(settings, snapshot)
     routes = APIRouter(prefix=settings.api_prefix, tags=["OpenAI Realtime"])
     routes.include_router(client_secrets.router(settings, agents, snapshot, issued))
 
@@ -34,7 +35,7 @@ def router(
     async def realtime(client: WebSocket) -> None:
         protocols = client.scope["subprotocols"]
         old = client.headers.get("openai-beta", "") == BETA_HEADER or BETA_PROTOCOL in protocols
-        voices = await voices_of(snapshot)
+        voices = await names.all()
         query = dict(client.query_params)
         session = client.scope.get(REDEEMED_SESSION) or agents.begun(
             new_session(settings, voices, query), client.scope, query.get("number", "")

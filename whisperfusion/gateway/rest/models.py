@@ -1,4 +1,4 @@
-"""The models and the voices of this server."""
+"""The models of this server."""
 
 from __future__ import annotations
 
@@ -34,15 +34,6 @@ def router(settings: Settings, snapshot: StageSnapshot, agents: Agents) -> APIRo
         theirs = agents.all()
         return [*found, *(wire.model(name, "whisperfusion", began, ANSWERS) for name in theirs)]
 
-    @routes.get("/audio/voices")
-    async def voices() -> dict[str, Any]:
-        """The voices that `audio/speech` and calls may ask for; the first is the default."""
-        found = [
-            {"id": name, "name": name, "object": "voice", "language": "en"}
-            for name in await voices_of(snapshot)
-        ]
-        return {"object": "list", "voices": found}
-
     @routes.get("/models")
     async def models() -> dict[str, Any]:
         """The models of this server, the names that clients have built in for them, and the agents
@@ -62,12 +53,6 @@ def router(settings: Settings, snapshot: StageSnapshot, agents: Agents) -> APIRo
         return JSONResponse(_named(name, await listed(), settings.api_prefix))
 
     return routes
-
-
-async def voices_of(snapshot: StageSnapshot) -> tuple[str, ...]:
-    """Empty while the speaking process starts."""
-    stage = (await snapshot()).get("tts")
-    return tuple(stage.voices) if stage else ()
 
 
 async def _models(snapshot: StageSnapshot, began: int) -> list[dict[str, Any]]:

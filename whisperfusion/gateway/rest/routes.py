@@ -7,7 +7,9 @@ from fastapi import APIRouter
 from whisperfusion.agents import Agents
 from whisperfusion.gateway.decoding.pool import DecoderPool
 from whisperfusion.gateway.operations.health import StageSnapshot
-from whisperfusion.gateway.rest import models, speech, transcriptions
+from whisperfusion.gateway.rest import models, speech, transcriptions, voices
+from whisperfusion.gateway.rest.samples import Samples
+from whisperfusion.gateway.rest.voice_names import VoiceNames
 from whisperfusion.gateway.upstream import Upstream
 from whisperfusion.settings import Settings
 
@@ -21,6 +23,8 @@ def router(
 ) -> APIRouter:
     routes = APIRouter(prefix=settings.api_prefix, tags=["OpenAI"])
     routes.include_router(transcriptions.router(upstream, decoders, snapshot))
-    routes.include_router(speech.router(upstream, snapshot))
+    names = VoiceNames(settings, snapshot)
+    routes.include_router(speech.router(upstream, names))
+    routes.include_router(voices.router(settings, Samples(upstream, decoders), names))
     routes.include_router(models.router(settings, snapshot, agents))
     return routes

@@ -13,8 +13,7 @@ from fastapi.responses import Response
 from whisperfusion.audio import SPEECH_RATE
 from whisperfusion.gateway import forms, media, openapi
 from whisperfusion.gateway.leaving import Stream, while_there
-from whisperfusion.gateway.operations.health import StageSnapshot
-from whisperfusion.gateway.rest.models import voices_of
+from whisperfusion.gateway.rest.voice_names import VoiceNames
 from whisperfusion.gateway.upstream import Upstream
 from whisperfusion.wire import openai_rest as wire
 from whisperfusion.wire.openai_rest import ApiError
@@ -22,13 +21,13 @@ from whisperfusion.wire.openai_rest import ApiError
 SILENCE_S = 0.3  # of a text without words: a file that players accept
 
 
-def router(upstream: Upstream, snapshot: StageSnapshot) -> APIRouter:
+def router(upstream: Upstream, names: VoiceNames) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/audio/speech", openapi_extra=openapi.SPEECH, responses=openapi.SOUND)
     async def speech(request: Request) -> Response:
         """Text to sound, sent while it is made."""
-        asked = wire.speech(await forms.small_body(request), await voices_of(snapshot))
+        asked = wire.speech(await forms.small_body(request), await names.all())
         return await while_there(request, _spoken(upstream, asked))
 
     return routes

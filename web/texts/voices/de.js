@@ -1,0 +1,27 @@
+// The page of voices of people, in German.
+
+export default {
+  "title": "Stimmen von Menschen",
+  "talk": "Sprechen",
+  "why": "Aus 10 bis 30 Sekunden Aufnahme eines Menschen wird eine Stimme, die man wählen kann, wenn der Server Stimmen nachbilden kann. Nimm nur Menschen auf, die zustimmen.",
+  "none": "Noch keine.",
+  "delete": "Löschen",
+  "unusable": "Die Stimme, die jetzt spricht, kann keine andere nachbilden.",
+  "said": "{by} hat am {date} zugestimmt.",
+  "new": "Eine neue Stimme",
+  "name": "Name der Stimme",
+  "by": "Wer in der Aufnahme spricht",
+  "consent": "Die Zustimmung, in eigenen Worten",
+  "words": "Ich bin einverstanden, dass dieser Server aus meiner Aufnahme eine Stimme macht und mit ihr spricht.",
+  "record": "Aufnehmen",
+  "stop": "Stopp ({seconds} s)",
+  "recorded": "Noch einmal aufnehmen ({seconds} s sind aufgenommen)",
+  "file": "Oder eine Datei",
+  "save": "Diese Stimme speichern",
+  "saving": "Die Aufnahme wird geprüft…",
+  "saved": "Gespeichert.",
+  "deleted": "Gelöscht.",
+  "missing": "Nimm zuerst etwas auf, oder wähle eine Datei.",
+  "microphone": "Das Mikrofon lässt sich nicht benutzen. Wähle stattdessen eine Datei.",
+  "no_server": "Der Server antwortet nicht.",
+};

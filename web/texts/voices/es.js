@@ -1,0 +1,27 @@
+// The page of voices of people, in Spanish.
+
+export default {
+  "title": "Voces de personas",
+  "talk": "Hablar",
+  "why": "Una grabación de 10 a 30 segundos de una persona se convierte en una voz que se puede elegir, si el motor del servidor clona voces. Graba solo a personas que estén de acuerdo.",
+  "none": "Aún no hay ninguna.",
+  "delete": "Borrar",
+  "unusable": "El motor que habla ahora no puede clonar voces.",
+  "said": "{by} dio su consentimiento el {date}.",
+  "new": "Una voz nueva",
+  "name": "Nombre de la voz",
+  "by": "Quién habla en la grabación",
+  "consent": "Su consentimiento, con sus palabras",
+  "words": "Estoy de acuerdo en que este servidor haga una voz de mi grabación y hable con ella.",
+  "record": "Grabar",
+  "stop": "Parar ({seconds} s)",
+  "recorded": "Grabar otra vez ({seconds} s grabados)",
+  "file": "O un archivo",
+  "save": "Guardar esta voz",
+  "saving": "Se está comprobando la grabación…",
+  "saved": "Guardada.",
+  "deleted": "Borrada.",
+  "missing": "Graba algo primero o elige un archivo.",
+  "microphone": "No se puede usar el micrófono. Elige un archivo.",
+  "no_server": "El servidor no responde.",
+};

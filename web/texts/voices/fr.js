@@ -1,0 +1,27 @@
+// The page of voices of people, in French.
+
+export default {
+  "title": "Voix de personnes",
+  "talk": "Parler",
+  "why": "Un enregistrement de 10 à 30 secondes d'une personne devient une voix que l'on peut choisir, si le moteur du serveur clone des voix. N'enregistre que des personnes d'accord.",
+  "none": "Aucune pour l'instant.",
+  "delete": "Supprimer",
+  "unusable": "Le moteur qui parle en ce moment ne peut pas cloner de voix.",
+  "said": "{by} a donné son accord le {date}.",
+  "new": "Une nouvelle voix",
+  "name": "Nom de la voix",
+  "by": "Qui parle dans l'enregistrement",
+  "consent": "Son accord, dans ses mots",
+  "words": "J'accepte que ce serveur fasse une voix de mon enregistrement et parle avec elle.",
+  "record": "Enregistrer",
+  "stop": "Arrêter ({seconds} s)",
+  "recorded": "Enregistrer de nouveau ({seconds} s enregistrées)",
+  "file": "Ou un fichier",
+  "save": "Garder cette voix",
+  "saving": "L'enregistrement est vérifié…",
+  "saved": "Gardée.",
+  "deleted": "Supprimée.",
+  "missing": "Enregistre d'abord quelque chose, ou choisis un fichier.",
+  "microphone": "Le micro ne peut pas être utilisé. Choisis un fichier.",
+  "no_server": "Le serveur ne répond pas.",
+};

@@ -1,0 +1,27 @@
+// The page of voices of people, in Italian.
+
+export default {
+  "title": "Voci di persone",
+  "talk": "Parla",
+  "why": "Una registrazione da 10 a 30 secondi di una persona diventa una voce da scegliere, se il motore del server clona le voci. Registra solo persone d'accordo.",
+  "none": "Ancora nessuna.",
+  "delete": "Elimina",
+  "unusable": "Il motore che parla ora non può clonare voci.",
+  "said": "{by} ha dato il consenso il {date}.",
+  "new": "Una nuova voce",
+  "name": "Nome della voce",
+  "by": "Chi parla nella registrazione",
+  "consent": "Il consenso, con parole sue",
+  "words": "Accetto che questo server faccia una voce della mia registrazione e parli con essa.",
+  "record": "Registra",
+  "stop": "Ferma ({seconds} s)",
+  "recorded": "Registra di nuovo ({seconds} s registrati)",
+  "file": "Oppure un file",
+  "save": "Salva questa voce",
+  "saving": "La registrazione viene controllata…",
+  "saved": "Salvata.",
+  "deleted": "Eliminata.",
+  "missing": "Registra prima qualcosa, o scegli un file.",
+  "microphone": "Il microfono non può essere usato. Scegli un file.",
+  "no_server": "Il server non risponde.",
+};

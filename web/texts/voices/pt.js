@@ -1,0 +1,27 @@
+// The page of voices of people, in Portuguese.
+
+export default {
+  "title": "Vozes de pessoas",
+  "talk": "Falar",
+  "why": "Uma gravação de 10 a 30 segundos de uma pessoa torna-se uma voz que se pode escolher, se o motor do servidor clonar vozes. Grava só pessoas que concordem.",
+  "none": "Ainda nenhuma.",
+  "delete": "Apagar",
+  "unusable": "O motor que fala agora não consegue clonar vozes.",
+  "said": "{by} deu o consentimento em {date}.",
+  "new": "Uma voz nova",
+  "name": "Nome da voz",
+  "by": "Quem fala na gravação",
+  "consent": "O consentimento, por palavras suas",
+  "words": "Concordo que este servidor faça uma voz da minha gravação e fale com ela.",
+  "record": "Gravar",
+  "stop": "Parar ({seconds} s)",
+  "recorded": "Gravar de novo ({seconds} s gravados)",
+  "file": "Ou um ficheiro",
+  "save": "Guardar esta voz",
+  "saving": "A gravação está a ser verificada…",
+  "saved": "Guardada.",
+  "deleted": "Apagada.",
+  "missing": "Grava algo primeiro, ou escolhe um ficheiro.",
+  "microphone": "Não é possível usar o microfone. Escolhe um ficheiro.",
+  "no_server": "O servidor não responde.",
+};

@@ -1,0 +1,27 @@
+// The page of voices of people, in Chinese.
+
+export default {
+  "title": "真人声音",
+  "talk": "对话",
+  "why": "如果服务器的引擎能克隆声音，一个人 10 到 30 秒的录音就会成为可选的声音。只录同意的人。",
+  "none": "还没有。",
+  "delete": "删除",
+  "unusable": "现在说话的引擎不能克隆声音。",
+  "said": "{by} 于 {date} 同意。",
+  "new": "新的声音",
+  "name": "声音的名称",
+  "by": "录音中说话的人",
+  "consent": "本人的同意，用自己的话",
+  "words": "我同意这台服务器用我的录音制作声音，并用它说话。",
+  "record": "录音",
+  "stop": "停止（{seconds} 秒）",
+  "recorded": "重新录音（已录 {seconds} 秒）",
+  "file": "或者选择文件",
+  "save": "保存这个声音",
+  "saving": "正在检查录音…",
+  "saved": "已保存。",
+  "deleted": "已删除。",
+  "missing": "请先录音，或选择文件。",
+  "microphone": "无法使用麦克风。请选择文件。",
+  "no_server": "服务器没有响应。",
+};
