@@ -32,7 +32,7 @@ WHISPER = ROOT / "requirements-whisper.txt"
 XTTS = ROOT / "requirements-xtts.txt"
 OF_XTTS = (
     "coqui-tts coqui-tts-trainer coqpit-config transformers tokenizers ko-speech-tools num2words docopt "
-    "inflect typeguard more-itertools anyascii librosa lazy-loader audioread soxr msgpack pooch platformdirs "
+    "inflect jaraco-functools typeguard more-itertools anyascii librosa lazy-loader audioread soxr msgpack pooch platformdirs "
     "decorator scikit-learn threadpoolctl joblib pysbd monotonic-alignment-search pypinyin"
 ).split()
 TOOLS = (
