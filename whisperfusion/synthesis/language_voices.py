@@ -23,7 +23,7 @@ from whisperfusion.synthesis.voice import languages_of
 from whisperfusion.synthesis.voice_link import VoiceLink
 from whisperfusion.synthesis.voices import Voices
 from whisperfusion.wire.languages import code_of, name_of
-from whisperfusion.wire.voices import MARK, UnknownVoice, in_language, voice_named
+from whisperfusion.wire.voices import CUSTOM, MARK, UnknownVoice, in_language, voice_named
 
 log = logging.getLogger("tts")
 
@@ -225,11 +225,11 @@ def _same_voice(asked: str | None, language: str, engine: TTS) -> str | None:
     if not asked or languages_of(engine).get(asked) == language:
         return asked
     voice, own = in_language(asked)
-    # a custom voice is none of the engine's
-    if voice not in engine.voices and (own or engine.language) in (None, "", language):
+    custom = (voice,) if CUSTOM.fullmatch(voice) else ()  # it is none of the engine's
+    if custom and (own or engine.language) in (None, language):
         return asked
     with suppress(UnknownVoice):
-        return voice_named(f"{voice}{MARK}{language}", (*engine.voices, voice))
+        return voice_named(f"{voice}{MARK}{language}", (*engine.voices, *custom))
     return None
 
 

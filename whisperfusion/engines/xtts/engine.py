@@ -59,6 +59,7 @@ class XTTS:
     """
 
     sample_rate = SPEECH_RATE
+    clones = True
     voice_languages: dict[str, str]
 
     def __init__(
