@@ -158,7 +158,7 @@ def check_voice(voice: str | None, stages: dict[str, Stage], custom: tuple[str, 
     voices = stages["tts"].voices if "tts" in stages else ()
     try:
         if voices:
-            voice_named(voice, (*voices, *custom))
+            voice_named(voice, (*voices, *filter(None, custom)))
     except UnknownVoice as problem:
         raise wire.FrameError("unknown_voice", str(problem)) from None
 

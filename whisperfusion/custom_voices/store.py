@@ -73,6 +73,7 @@ class ConsentRecording:
     language: str
 
 
+ID = re.compile(r"(?:voice|cons)_[0-9a-f]{24}")
 Stored = CustomVoice | ConsentRecording
 S = TypeVar("S", CustomVoice, ConsentRecording)
 
@@ -83,7 +84,6 @@ class Folder(Generic[S]):
     def __init__(self, folder: Path, kind: type[S], prefix: str) -> None:
         self._folder, self._prefix = folder, prefix
         self._kind: type[S] = kind
-        self._id = re.compile(rf"{prefix}_[0-9a-f]{{24}}")
         self._stamp: int | None = None
         self._found: tuple[S, ...] = ()
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class Folder(Generic[S]):
         return f"{self._prefix}_{secrets.token_hex(12)}"
 
     def is_id(self, text: str) -> bool:
-        return self._id.fullmatch(text) is not None
+        return text.startswith(f"{self._prefix}_") and ID.fullmatch(text) is not None
 
     def all(self) -> tuple[S, ...]:
         """The oldest first."""
