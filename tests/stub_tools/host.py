@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = Path(__file__).resolve().parent / "tool.py"
+HANGS_S = 300.0  # some seconds of processor time, of which a busy machine gives a small part
 PROGRAMS = ("uv", "curl", "sha256sum", "nvidia-smi", "apt-get", "gcc", "mpicc", "df", "uname")
 
 
@@ -119,11 +120,11 @@ class Host:
         """Exit status and everything that was printed."""
         process = self.start(script, *arguments, **environment)
         try:
-            printed = process.communicate(timeout=60)[0]
+            printed = process.communicate(timeout=HANGS_S)[0]
         except subprocess.TimeoutExpired:
             process.terminate()
             raise AssertionError(
-                f"{script} did not end:\n{process.communicate(timeout=60)[0]}"
+                f"{script} did not end:\n{process.communicate(timeout=HANGS_S)[0]}"
             ) from None
         return process.returncode, printed
 
