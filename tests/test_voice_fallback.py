@@ -189,7 +189,7 @@ def voices_of(
 def test_a_voice_that_fails_while_it_is_up_is_left_alone_for_a_while() -> None:
     told: list[str] = []
     error = EngineError("the card is full")
-    voices = voices_of(Failing(error), told)
+    voices = voices_of(Failing(error), told, lambda: 0.0)  # however long hibari takes to load
     failed = voices.active
     instead = voices.fall_back(failed, error)
     assert instead is not None and instead.engine.model == "hibari"
@@ -205,7 +205,7 @@ def test_no_embedded_voice_reads_out_another_language() -> None:
     error = EngineError("the card is full")
     engine = Failing(error, "en")
     engine.voice_languages = {"tone": "en", "soft": "es"}
-    voices = voices_of(engine, told)
+    voices = voices_of(engine, told, lambda: 0.0)
     assert voices.fall_back(voices.speaker("soft"), error, "soft") is None and not told
     instead = voices.fall_back(voices.speaker(None), error, "tone")
     assert instead is not None and instead.engine.model == "hibari"
