@@ -15,7 +15,7 @@ run: $(VENV)/installed $(GPU_SET)
 	@$(if $(GPU_SET),,command -v nvidia-smi >/dev/null && echo "An NVIDIA GPU may be here: \`make run CUDA=1\` uses it" || true)
 	@exec $(BIN)/python main.py
 
-# ASR_ENGINE=whisper, in an interpreter of its own: 3 GB, for PyPI's torch brings CUDA along.
+# ASR_ENGINE=whisper, in an interpreter of its own: 3 GB to download, 7 on disk, for PyPI's torch brings CUDA along.
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu takes a torch without it from there.
 whisper: .venv-whisper/installed
 

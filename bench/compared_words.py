@@ -1,7 +1,7 @@
 """Two texts in a language as lists that can be compared: words, and in Japanese and Chinese signs.
 
-Numbers and signs become words by the rules of the voices; case, punctuation and accents of writing
-do not count. Chinese is compared in simplified signs, Japanese by its reading in katakana, since a
+Numbers and signs become words by the rules of the voices; case and punctuation do not count,
+accents do. Chinese is compared in simplified signs, Japanese by its reading in katakana, since a
 recognizer chooses freely between kanji and kana. The dictionary for that (IPADIC, by Janome) is
 another one than the voice's: what the voice reads wrongly counts.
 """
