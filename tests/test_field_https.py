@@ -384,7 +384,7 @@ async def test_e6_everything_works_under_a_path_that_a_proxy_leaves_on_or_cuts_o
             assert (await http.get("/voice/openapi.json")).json()["servers"] == [{"url": "/voice"}]
             moved = await http.get("/voice?a=1")
             assert (moved.status_code, moved.headers["location"]) == (307, "/voice/?a=1")
-            assert (await http.get("/voices/")).status_code == 404
+            assert (await http.get("/voicemail/")).status_code == 404
         async with connect(f"{address.replace('http', 'ws')}/voice/transcription") as line:
             await line.send(json.dumps({"uid": "a"}))
             assert json.loads(await line.recv())["message"] == "SERVER_READY"
