@@ -20,7 +20,7 @@ SCHEMA = {
 }
 
 
-def routed(text: str, llm) -> ToolCall | None:
+def routed(text: str, llm) -> list[tuple[str, ToolCall]]:
     asked = route((ChatMessage("user", text),), TOOLS, llm, NOW)
     while True:
         try:
@@ -46,8 +46,10 @@ def test_closing_an_answer_leaves_the_engine_usable(llama):
 
 
 def test_it_chooses_among_tools_of_others(llama):
-    call = routed("Put milk on my shopping list.", llama)
+    text = "Put milk on my shopping list."
+    ((words, call),) = routed(text, llama)
     given = {"list": "shopping", "item": "milk"}
+    assert words == text
     assert (call.name, json.loads(call.arguments)) == ("add_to_list", given)
 
 
