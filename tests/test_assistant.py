@@ -28,7 +28,7 @@ from whisperfusion.client import (
 from whisperfusion.engines.scripted import read_tones, tone_speech
 from whisperfusion.gateway.assistant.connection import Assistant
 from whisperfusion.gateway.assistant.query import Query
-from whisperfusion.gateway.assistant.reply import ALL_S, SpokenReply, TurnLost, reply_to
+from whisperfusion.gateway.assistant.reply import ALL_S, SpokenReply, TurnLost, reply_to, send_turn
 from whisperfusion.messages import ChatMessage, PlaybackProgress, Sentence
 from whisperfusion.settings import Settings
 from whisperfusion.turns import events
@@ -346,6 +346,22 @@ async def talk(socket: Socket, *calls: Told, **query: str) -> tuple[list, list[d
     await assistant.serve(None if "session" in query else await socket.receive())
     kinds = [one if isinstance(one, bytes) else one.get("code", one["type"]) for one in socket.got]
     return kinds, behind.asked
+
+
+@pytest.mark.parametrize("lost", ["away", "opened again"])
+async def test_a_call_that_is_opened_again_does_not_take_the_rest_of_a_turn_for_one(lost):
+    call = Told()
+
+    async def pieces():
+        yield b"\1\0"
+        if lost == "away":
+            call.is_open = False
+        else:
+            call.uid = "second"
+        yield b"\2\0"
+
+    await send_turn(call, pieces())
+    assert call.sent == [b"\1\0"]
 
 
 END = {"text": '{"type": "end_stream"}'}

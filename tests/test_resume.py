@@ -85,15 +85,18 @@ def replies(caller: Caller) -> list[str]:
     return [caller.reply(turn) for turn in range(1, 9)]
 
 
-async def written(store: str, session: str, messages: int) -> None:
-    """Until the store has so many of the session, and nothing that is unfinished."""
+async def written(store: str, session: str, messages: int, after: str = "") -> str:
+    """Until the store has so many of the session, and nothing that is unfinished, of another call
+    than `after`. The id of that call.
+    """
     opened = open_store(Settings(store_url=store))
     assert opened is not None
     try:
         while True:
             found = await asyncio.to_thread(opened.load, session)
-            if found and len(found.history) == messages and found.pending is None:
-                return
+            whole = found and len(found.history) == messages and found.pending is None
+            if found and whole and found.call != after:
+                return found.call
             await asyncio.sleep(0.05)
     finally:
         opened.close()
@@ -167,9 +170,11 @@ async def test_a_call_that_is_live_at_another_server_is_taken_over(store, server
     async with Caller(server) as caller:
         await caller.send("say", text="alpha beta")
         await caller.answered()
-        await written(store, caller.call.ready.session, 2)
-        again = await resumed(other, caller.call.ready.session)
+        session = caller.call.ready.session
+        call = await written(store, session, 2)
+        again = await resumed(other, session)
         assert again.call.ready.resumed is True and again.call.ready.messages == 2
+        await written(store, session, 2, after=call)  # which the first server sees when it writes
         await caller.send("say", text="is anybody there")
         await caller.closed()
         assert [one.reason for one in caller.of(CallEnded)]

@@ -120,11 +120,17 @@ def asked_last(ready: asr_events.Ready) -> str:
 
 
 async def send_turn(call: Call, pieces: AsyncGenerator[bytes, None]) -> None:
-    """A whole turn: its audio, and that it is over."""
+    """A whole turn: its audio, and that it is over. Ends early where the call is lost: one that is
+    opened again meanwhile would take the rest for a turn of its own.
+    """
+    uid = call.uid
     async with aclosing(pieces):
         async for piece in pieces:
+            if not call.is_open or call.uid != uid:
+                return
             await call.send_audio(piece)
-    await call.send("commit")
+    if call.is_open and call.uid == uid:
+        await call.send("commit")
 
 
 async def counts_as_played(call: Call, turn: int) -> None:
