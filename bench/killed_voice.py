@@ -35,7 +35,7 @@ ENGLISH, SPANISH = (
     "What is the difference between tea and coffee?",
     "¿Qué mes viene después de junio?",
 )
-WAIT_S = 300.0  # a busy machine is no failure here
+WAIT_S = 300.0  # a busy machine does not count as a failure
 BACK = re.compile(r"kokoro in .* is back")
 HEARD_S = 0.5  # of the sentence, before its voice is killed
 

@@ -46,7 +46,7 @@ FLAGS = (
 )
 TRIES = 5  # of a conversation: the server gives up a reply that takes half a minute
 AT_ONCE = 2  # conversations, so that the machine is not idle while a reply is played
-WAIT_S = 300.0  # for an answer: a busy machine is no failure here
+WAIT_S = 300.0  # for an answer: a busy machine does not count as a failure
 PADDING = np.zeros(MICROPHONE_RATE // 2, np.float32)  # of quiet around what is read back
 
 

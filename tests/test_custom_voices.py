@@ -150,7 +150,7 @@ GOOD = SampleQuality(10.0, -20.0, -60.0, 0.0, 1)
     [
         ({}, ""),
         ({"noise_db": None, "speakers": None}, ""),
-        ({"speech": 0.0}, "nobody speaks in it"),
+        ({"speech": 0.0}, "no speech was found"),
         ({"speech": 3.0}, "3.0 s of speech; at least 5 s"),
         ({"clipped": 0.01}, "it is clipped"),
         ({"level_db": -50.0, "noise_db": -90.0}, "too quiet"),
@@ -354,7 +354,7 @@ LONG = file_of(np.zeros(90 * RATE, np.float32), "FLAC")
 HOSTILE = {
     "text": (b"It is not sound." * 40, "not an audio file"),
     "empty": (b"", "empty"),
-    "silence": (file_of(np.zeros(9 * RATE, np.float32)), "nobody speaks"),
+    "silence": (file_of(np.zeros(9 * RATE, np.float32)), "no speech was found"),
     "a long silence in few bytes": (LONG, "longer than 60 s"),
     "not a number": (file_of(np.full(9 * RATE, np.nan), subtype="FLOAT"), "cannot be used"),
     "too short": (file_of(said(LEVEL)), "at least 5 s"),

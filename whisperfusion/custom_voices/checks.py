@@ -23,7 +23,7 @@ TOO_LONG = f"it is longer than {LONGEST_S:.0f} s; send 10 to 30 s of it"
 def problems(found: SampleQuality, least_speech_s: float = LEAST_SPEECH_S) -> Iterator[str]:
     """None where it is good."""
     if found.speech < 0.2:
-        yield "nobody speaks in it; record a voice"
+        yield "no speech was found in it; record a voice"
         return
     if found.speech < least_speech_s:
         yield (

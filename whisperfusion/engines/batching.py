@@ -43,7 +43,7 @@ def transcribe_batch(
 ) -> Iterator[tuple[int, Segment]]:
     """The segments of whole recordings, with the index of theirs. EngineError ends them all.
 
-    A recording that is no longer `wanted(index)` is read no further.
+    Reading of a recording stops when it is not `wanted(index)` any more.
     """
     if isinstance(asr, BatchASR):
         yield from asr.transcribe_batch(recordings, wanted)

@@ -43,7 +43,7 @@ class Breaker:
 
     @property
     def resting(self) -> bool:
-        """Whether no job may ask the link now; asking this is no trial."""
+        """Whether no job may ask the link now; asking this does not count as a trial."""
         return self._failures > 0 and self._clock() < self._rests_until
 
     def admits(self) -> bool:

@@ -148,9 +148,7 @@ class XTTS:
         recording = self._recordings.get(name) or Path(name)
         if name not in self._recordings and not recording.is_file():
             known = ", ".join((*self._recordings, *self._speakers))
-            raise EngineError(
-                f"there is no voice {name!r}, nor a recording there; available: {known}"
-            )
+            raise EngineError(f"{name!r} is neither a voice nor a recording; available: {known}")
         return self._cloned.of(recording)
 
     def _latents(self, pcm: Samples, rate: int) -> tuple[Any, Any]:

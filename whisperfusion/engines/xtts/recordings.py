@@ -22,7 +22,7 @@ SHORTEST_S = 3.0  # what the documentation of coqui-tts asks for
 LONGEST_S = 30.0  # what comes after it is not used: max_ref_len and gpt_cond_len of XTTS-v2
 MOST_BYTES = 100_000_000  # of a file
 MOST = 64  # voices that are kept: 135 kB each
-SILENT = 0.01  # the loudest sample of a recording in which nobody speaks
+SILENT = 0.01  # the loudest sample of a recording without speech
 
 T = TypeVar("T")
 

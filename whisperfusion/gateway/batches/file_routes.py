@@ -21,7 +21,7 @@ LONGEST_NAME = 200  # characters of a file's name
 ERRORS: dict[int | str, dict[str, Any]] = {
     **openapi.ERRORS,
     403: {**openapi.ERRORS[401], "description": "only this machine, or a client with a key, may"},
-    507: {**openapi.ERRORS[413], "description": "there is no room for it"},
+    507: {**openapi.ERRORS[413], "description": "the disk or the key's share of it is full"},
 }
 
 

@@ -1,6 +1,6 @@
 """The body of a request for a recording: its fields as a form has them, and where its audio is.
 
-A batch has only JSON, and OpenAI's has no audio, so there is no one form: `file_id` names an
+A batch has only JSON, and OpenAI's has no audio, so several forms are in use: `file_id` names an
 uploaded file, `file` is such an id or the recording itself (a data URL or base64), and `url`
 (Groq) and `file_url` (vLLM) are data URLs.
 """
