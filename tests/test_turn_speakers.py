@@ -187,9 +187,9 @@ async def test_whether_a_voice_is_a_known_one_is_told_at_once():
 # --- the frames ---------------------------------------------------------------------------------
 
 
-def speech(*levels: float) -> bytes:
+def speech(*levels: float, text: str = TEXT) -> bytes:
     silence = np.zeros(2 * RATE, np.float32)
-    parts = [part for level in levels for part in (tone_speech(TEXT, level=level), silence)]
+    parts = [part for level in levels for part in (tone_speech(text, level=level), silence)]
     return np.concatenate(parts).astype("<f4").tobytes()
 
 
@@ -229,6 +229,25 @@ async def test_only_known_speakers_are_answered(scripted_server):
     assert [one["turn"] for one in frames if one.get("type") == "turn"] == [1, 2]
     assert {one["turn"] for one in frames if one.get("type") == "reply"} == {1, 2}
     assert not [one for one in frames if one.get("type") == "interrupted"]
+
+
+async def test_the_language_of_an_ignored_voice_is_not_that_of_the_call(scripted_server):
+    sample = [{"name": "Ann", "embedding": embedding_text(axis(5).tolist())}]
+    hello = {"events": True, "known_speakers": sample, "known_speakers_only": True}
+    replies = []
+    async with connect(scripted_server.asr_url) as socket:
+        await socket.send(json.dumps({"uid": "u", "language": "auto", **hello}))
+        await socket.send(speech(SOFT, text=f"spanish {TEXT}"))
+        async for frame in socket:
+            told = json.loads(frame)
+            if told.get("ignored"):
+                assert told["text"].startswith("spanish")
+                await socket.send(json.dumps({"type": "say", "text": "hello"}))
+            if told.get("type") == "reply":
+                replies.append(told["text"])
+                if told.get("last"):
+                    break
+    assert "".join(replies).startswith("You said hello") and "español" not in replies[-1]
 
 
 async def test_listening_to_known_speakers_needs_some(scripted_server):

@@ -397,6 +397,9 @@ class Caller:
                 case turns.UserTurnFinal(_, text) if text:
                     self._language.turn_ended(self._client.hypothesis)
                     self._to_client(command)
+                case turns.SpeechIgnored() | turns.UserTurnFinal():
+                    self._to_client(command)  # interim transcripts may have changed the language
+                    self._change(language=self._language.current or None)
                 case _ if isinstance(command, turns.CLIENT_EVENTS):
                     self._to_client(command)
                 case _:
