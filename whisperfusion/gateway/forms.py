@@ -31,17 +31,13 @@ SAMPLE_BYTES = 10 * 2**20  # of the recording of a voice, as upstream
 TRACK_BYTES = 1_500_000_000  # 13 hours of s16 at 16 kHz: what Bazarr sends in one body
 
 
-def largest(settings: Settings, path: str) -> int:
-    """Bytes of a body to `path`."""
-    last = path.rsplit("/", 1)[-1]
+def largest(settings: Settings, path: str) -> tuple[int, str]:
+    """Bytes of a body to `path`, and what to do about a larger one."""
+    last, upload = path.rsplit("/", 1)[-1], round(settings.upload_mb * 1e6)
     if last in ("voices", "voice_consents"):
-        return SAMPLE_BYTES + SMALL_BYTES
-    track = last in ("asr", "detect-language")
-    return (
-        max(TRACK_BYTES, round(settings.upload_mb * 1e6))
-        if track
-        else round(settings.upload_mb * 1e6)
-    )
+        return SAMPLE_BYTES + SMALL_BYTES, "send a shorter recording"
+    most = max(TRACK_BYTES, upload) if last in ("asr", "detect-language") else upload
+    return most, "send less at once, or raise UPLOAD_MB"
 
 
 class Form:

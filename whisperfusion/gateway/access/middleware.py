@@ -67,7 +67,7 @@ class ClientSecrets(Protocol):
 
 class AccessMiddleware:
     """ASGI middleware. `is_public`: whether a path needs no key; `largest`: the largest body of a
-    path, in bytes.
+    path, in bytes, and what to do about a larger one.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AccessMiddleware:
         settings: Settings,
         is_public: Callable[[str], bool],
         client_secrets: ClientSecrets,
-        largest: Callable[[str], int],
+        largest: Callable[[str], tuple[int, str]],
         limits: Limits,
     ) -> None:
         self._app, self._settings, self._is_public = app, settings, is_public
@@ -100,7 +100,7 @@ class AccessMiddleware:
                 self._redeem_client_secret(request)
                 body = Body(
                     receive,
-                    self._largest(request.url.path),
+                    *self._largest(request.url.path),
                     request.headers.get("content-length", ""),
                 )
                 await self._app(scope, body.receive if scope["type"] == "http" else receive, send)
@@ -193,8 +193,8 @@ def is_here(request: HTTPConnection) -> bool:
 class Body:
     """A request's body, counted and timed while it is read."""
 
-    def __init__(self, receive: Receive, largest: int, declared: str) -> None:
-        self._receive, self._largest = receive, largest
+    def __init__(self, receive: Receive, largest: int, advice: str, declared: str) -> None:
+        self._receive, self._largest, self._advice = receive, largest, advice
         self._declared = int(declared) if declared.isdecimal() else 0
         self._came, self._until = 0, time.monotonic() + BODY_S
         self._over = False
@@ -232,9 +232,7 @@ class Body:
             self._over = message["type"] != "http.request" or not message.get("more_body", False)
         self._over = True
         too_large = f"the body is larger than {self._largest / 1e6:g} MB"
-        raise ApiError(
-            413, f"{too_large}; send less at once, or raise UPLOAD_MB", code="request_too_large"
-        )
+        raise ApiError(413, f"{too_large}; {self._advice}", code="request_too_large")
 
 
 def rate_limited(problem: TooMany) -> ApiError:
