@@ -456,11 +456,12 @@ def test_an_engine_clones_in_another_interpreter_too(apart, tmp_path):
 # --- the page -----------------------------------------------------------------------------------
 
 
-async def test_the_page_stores_and_deletes_a_voice(scripted_server, tmp_path):
+async def test_the_page_stores_offers_and_deletes_a_voice(scripted_server, tmp_path):
     settings = settings_of(
         tmp_path, http_port=0, asr_port=scripted_server.asr_port, tts_port=scripted_server.tts_port
     )
-    async with serving(settings, dict(READY)) as address, browser_with() as browser:
+    stages = {**READY, "tts": replace(READY["tts"], voices=("tone",), clones=True)}
+    async with serving(settings, stages) as address, browser_with() as browser:
         async with opened(browser, f"{address}/voices", allowed=["status of 400"]) as page:
             rows = page.locator("#servers li")
             await expect(rows).to_have_text(["None yet."])
@@ -477,6 +478,11 @@ async def test_the_page_stores_and_deletes_a_voice(scripted_server, tmp_path):
             await expect(rows).to_contain_text(["Ann Example consented on"])
             (stored,) = voices_of(settings).all()
             assert stored.consent.words.startswith("I agree that this server")
+            async with opened(browser, address) as talk:
+                await talk.click("#settings-open")
+                offered = talk.locator("[name=voice] option").last
+                await expect(offered).to_have_text("Ann <b>")
+                assert await offered.get_attribute("value") == stored.id
             await page.evaluate(AXE)
             assert (await page.evaluate("axe.run(document)"))["violations"] == []
             await page.get_by_role("button", name="Delete Ann <b>").click()

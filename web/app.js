@@ -4,7 +4,7 @@ import { earcon } from "./earcons.js";
 import { $ } from "./elements.js";
 import { Inside } from "./inside.js";
 import { goOn } from "./kept.js";
-import { watchServer } from "./server.js";
+import { customVoices, watchServer } from "./server.js";
 import { Settings } from "./settings.js";
 import { speak, t } from "./texts.js";
 import { View } from "./view.js";
@@ -161,6 +161,7 @@ settings.offer({ agents: server.config.agents, languages: server.config.language
 conversation.update({ ...settings.options(), token: server.token });
 goOn(conversation, server);
 inside.draw();
+$("settings-open").addEventListener("click", async () => settings.offer({ custom: await customVoices(server.token, server.config) }));
 $("phone-show").hidden = !server.config.pairing;
 $("phone-show").addEventListener("click", async () => (await import("./phone.js")).showPhone(server.token));
 document.body.dataset.loaded = "true";

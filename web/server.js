@@ -67,6 +67,18 @@ export function post(path, token, body) {
   return fetch(new URL(path, document.baseURI), { method: "POST", headers, body: body && JSON.stringify(body) });
 }
 
+/** Where the voices are that clients made of recordings. @param {{ api_prefix?: string } | null} config */
+export function voicesPath(config) {
+  return `${config?.api_prefix ?? "v1"}/audio/voices`.replace(/^\/+/, "");
+}
+
+/** The voices of people that this page may have texts said with, where the engine that speaks now clones voices. */
+export async function customVoices(token, config) {
+  const answer = await get(voicesPath(config), token).catch(() => null);
+  const found = answer?.ok ? await answer.json() : { voices: [] };
+  return found.voices.filter(({ object, usable }) => object === "audio.voice" && usable);
+}
+
 /** Load `path` as soon as the server answers, asking for the secret as often as it does. Resolves with { token, answer }. */
 export async function admitted(view, path) {
   let token = tokenFromAddress();

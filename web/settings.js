@@ -24,8 +24,8 @@ export class Settings {
   constructor(changed) {
     this.changed = changed;
     this.values = { ...DEFAULTS, ...read() };
-    /** @type {{ agents: { name: string, title: string }[], languages: string[], voices: string[], inputs: { id: string, name: string }[], outputs: { id: string, name: string }[] }} */
-    this.lists = { agents: [], languages: [], voices: [], inputs: [], outputs: [] };
+    /** @type {{ agents: { name: string, title: string }[], languages: string[], voices: string[], custom: { id: string, name: string }[], inputs: { id: string, name: string }[], outputs: { id: string, name: string }[] }} */
+    this.lists = { agents: [], languages: [], voices: [], custom: [], inputs: [], outputs: [] };
     /** @type {{ [name: string]: number }} */
     this.server = { eagerness: 0.5, speed: 1 }; // until the server has sent its own
     this.dialog = $("settings", HTMLDialogElement);
@@ -67,7 +67,7 @@ export class Settings {
     this.fill();
   }
 
-  /** The agents, the languages of the recognizer, the voices and the devices. */
+  /** The agents, the languages of the recognizer, the voices, those of people, and the devices. */
   offer(lists, server = {}) {
     Object.assign(this.lists, lists);
     Object.assign(this.server, server);
@@ -100,13 +100,13 @@ export class Settings {
 
   fill() {
     const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
-    const { agents, languages, voices, inputs, outputs } = this.lists;
+    const { agents, languages, voices, custom, inputs, outputs } = this.lists;
     const byName = languages.map((code) => [code, names.of(code) ?? code]).sort(([, a], [, b]) => a.localeCompare(b));
     /** @type {{ [name: string]: string[][] }} */
     const choices = {
       agent: [[SERVER, t("agent.server")], ...agents.map(({ name, title }) => [name, title])],
       language: [[SERVER, t("language.server")], ["auto", t("language.detect")], ...byName],
-      voice: [[SERVER, t("voice.server")], ...voices.map((voice) => [voice, voice])],
+      voice: [[SERVER, t("voice.server")], ...voices.map((voice) => [voice, voice]), ...custom.map(({ id, name }) => [id, name])],
       personality: [SERVER, "brief", "teacher", "story", "own"].map((one) => [one, t(`personality.${one || "server"}`)]),
       input: [["", t("device.system")], ...inputs.map(({ id, name }, i) => [id, name || `${t("input")} ${i + 1}`])],
       output: [["", t("device.system")], ...outputs.map(({ id, name }, i) => [id, name || `${t("output")} ${i + 1}`])],

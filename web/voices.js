@@ -2,11 +2,13 @@
 // Text only ever enters as text.
 
 import { $, element, find } from "./elements.js";
-import { get, remembered } from "./server.js";
+import { get, remembered, voicesPath } from "./server.js";
 import { speak, t } from "./texts.js";
 
 const LONGEST_MS = 60_000;
 const token = remembered();
+const config = await get("config.json", token).then((answer) => answer.json()).catch(() => null);
+const place = voicesPath(config);
 const form = $("add", HTMLFormElement);
 const button = $("record", HTMLButtonElement);
 
@@ -26,7 +28,6 @@ const en = {
 let recording = null;
 /** @type {MediaRecorder | null} */
 let recorder = null;
-let place = "v1/audio/voices";
 
 /** @param {string} text @param {boolean} failed */
 function tell(text, failed = false) {
@@ -123,8 +124,6 @@ function begin() {
 }
 
 await speak("auto", { en }, "./texts/voices");
-const config = await get("config.json", token).then((answer) => answer.json()).catch(() => null);
-if (config?.api_prefix !== undefined) place = `${config.api_prefix.replace(/^\/+/, "")}/audio/voices`.replace(/^\/+/, "");
 begin();
 await look();
 document.body.dataset.loaded = "true";
