@@ -44,6 +44,7 @@ from whisperfusion.speakers.call_speakers import CallSpeakers, embed_turn
 from whisperfusion.speakers.diarization import Diarization, Turn, speech_regions
 
 SEED, TURNS, LONGEST_S, LONGEST_GAP_S = 18, 12, 6.0, 0.6
+SPACED_S = (1.5, 2.5)
 LEAST_S, LEAST_RECORDINGS = 1.5, 3  # of speech in a recording; of a speaker
 MADE = {2: 12, 3: 6, 4: 6}  # dialogues, by their speakers
 TARGET_DB = -26.0  # level of each turn; recordings of different sets differ by 20 dB
@@ -196,8 +197,7 @@ def dialogues(vad: VAD, half: str = "all") -> Iterator[Dialogue]:
     """The made ones and the real ones; of `half` the people, where a threshold is chosen on one
     and tried on the other.
     """
-    shared = Path(os.environ.get("WHISPERFUSION_SPEECH") or ROOT.parent / "shared/data/speech")
-    folders = [shared, shared.parent / "dialogue"]
+    folders = _folders()
     people = dict(_people(folders, vad, half))
     chance = random.Random(SEED)
     for speakers, how_many in MADE.items():
@@ -205,6 +205,19 @@ def dialogues(vad: VAD, half: str = "all") -> Iterator[Dialogue]:
             yield _made(f"made-{speakers}-{number}", speakers, people, chance)
     if half != "tune":
         yield from _real(folders[1])
+
+
+def spaced_dialogues(vad: VAD, half: str, how_many: int) -> Iterator[Dialogue]:
+    """Of two speakers, with pauses between them that end a turn."""
+    folders = _folders()
+    people, chance = dict(_people(folders, vad, half)), random.Random(SEED)
+    for number in range(how_many):
+        yield _made(f"spaced-{number}", 2, people, chance, SPACED_S)
+
+
+def _folders() -> tuple[Path, Path]:
+    shared = Path(os.environ.get("WHISPERFUSION_SPEECH") or ROOT.parent / "shared/data/speech")
+    return shared, shared.parent / "dialogue"
 
 
 def _people(folders: Sequence[Path], vad: VAD, half: str) -> Iterator[tuple[str, list[Utterance]]]:
@@ -235,7 +248,11 @@ def _utterance(speaker: str, pcm: Samples, regions: list[tuple[float, float]]) -
 
 
 def _made(
-    name: str, speakers: int, people: dict[str, list[Utterance]], chance: random.Random
+    name: str,
+    speakers: int,
+    people: dict[str, list[Utterance]],
+    chance: random.Random,
+    gap_s: tuple[float, float] = (0.0, LONGEST_GAP_S),
 ) -> Dialogue:
     chosen = chance.sample(sorted(people), speakers)
     order = chosen + [chance.choice(chosen) for _ in range(TURNS - speakers)]
@@ -249,7 +266,7 @@ def _made(
         turns += [Turn(at_s + start, at_s + end, speaker) for start, end in one.regions]
         length_s = len(one.pcm) / MICROPHONE_RATE
         said.append(Turn(at_s, at_s + length_s, speaker))
-        pause = np.zeros(to_samples(chance.uniform(0.0, LONGEST_GAP_S)), np.float32)
+        pause = np.zeros(to_samples(chance.uniform(*gap_s)), np.float32)
         parts += [one.pcm, pause]
         at_s += length_s + len(pause) / MICROPHONE_RATE
     return Dialogue(name, speakers, np.concatenate(parts), tuple(turns), tuple(said))

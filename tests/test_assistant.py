@@ -23,6 +23,7 @@ from whisperfusion.client import (
     ReplyAudio,
     ReplyDone,
     ReplyText,
+    ToolUsed,
     UserTurn,
 )
 from whisperfusion.engines.scripted import read_tones, tone_speech
@@ -211,7 +212,9 @@ class Told:
         return bool(self.events)
 
     async def receive(self) -> Event:
-        event = self.events.pop(0)
+        while not self.events:
+            await asyncio.sleep(0.001)
+        event = self.events[0] if isinstance(self.events[0], Closed) else self.events.pop(0)
         if isinstance(event, Reconnected):
             self.uid += " again"
         return event
@@ -310,19 +313,18 @@ class Socket:
 
     def __init__(self, *frames: dict) -> None:
         self.client, self._frames, self.got = None, list(frames), []
-        self._done = asyncio.Event()
+        self._done = asyncio.Semaphore(0)
 
     async def receive(self) -> dict:
         frame = self._frames.pop(0) if self._frames else {"type": "websocket.disconnect"}
         if frame.pop("waits", False):
-            await asyncio.wait_for(self._done.wait(), PATIENCE_S)
-            self._done.clear()
+            await asyncio.wait_for(self._done.acquire(), PATIENCE_S)
         return {"type": "websocket.receive", **frame}
 
     async def send_json(self, told: dict) -> None:
         self.got.append(told)
         if told["type"] in ("audio_complete", "error"):
-            self._done.set()
+            self._done.release()
 
     async def send_bytes(self, pcm: bytes) -> None:
         self.got.append(pcm)
@@ -339,10 +341,12 @@ class Calls:
         return self._calls.pop(0)
 
 
-async def talk(socket: Socket, *calls: Told, **query: str) -> tuple[list, list[dict]]:
+async def talk(
+    socket: Socket, *calls: Told, idle_s: float = 120.0, **query: str
+) -> tuple[list, list[dict]]:
     behind = Calls(*calls)
     asking = Query({"output": "pcm", "format": "raw", **query})
-    assistant = Assistant(socket, behind, None, asking, Settings())
+    assistant = Assistant(socket, behind, None, asking, Settings(), idle_s)
     await assistant.serve(None if "session" in query else await socket.receive())
     kinds = [one if isinstance(one, bytes) else one.get("code", one["type"]) for one in socket.got]
     return kinds, behind.asked
@@ -367,7 +371,7 @@ async def test_a_call_that_is_opened_again_does_not_take_the_rest_of_a_turn_for_
 END = {"text": '{"type": "end_stream"}'}
 SAMPLES = {"bytes": b"\1\0"}
 WAITS = {"text": '{"type": "ping"}', "waits": True}
-ANSWERED = ["metadata", b"b", "audio_complete"]
+ANSWERED, SAID = ["metadata", b"b", "audio_complete"], ["metadata", b"t", "audio_complete"]
 
 
 async def test_samples_of_a_turn_whose_call_was_opened_again_are_sent_again():
@@ -404,6 +408,69 @@ async def test_a_client_that_comes_back_gets_the_answer_that_was_cut_off():
     unknown = Told(ready=Ready(session="s2", resumed=False))
     kinds, _ = await talk(Socket(dict(WAITS)), unknown, session="s1")
     assert kinds == ["session_not_found", "pong"]
+
+
+def announcement(turn: int, *rest: Event) -> list[Event]:
+    return [ReplyText(turn, 0, "Tea!", True, announced=True), ReplyAudio(turn, b"t"), *rest]
+
+
+def timer(turn: int) -> Event:
+    return ToolUsed(turn, "t", "set_timer", "{}", "The timer is set.")
+
+
+async def test_what_the_server_says_between_two_turns_is_sent_when_it_comes():
+    call = Told()
+    call.answer = [UserTurn(1, "alpha"), timer(1), *reply(1, b"b")]
+    call.answer += [ReplyText(1, 1, "Late.", True), *announcement(2, ReplyDone(2))]
+    twice = [dict(WAITS), dict(WAITS)]
+    socket = Socket(SAMPLES, dict(END), *twice)
+    kinds, _ = await talk(socket, call)
+    assert [one for one in kinds if one != "pong"] == [*ANSWERED, *SAID]
+    (said,) = [one for one in socket.got if isinstance(one, dict) and one.get("size") == 1][1:]
+    assert (said["reply"], said["transcript"]) == ("Tea!", "")
+    assert call.sent[-5:] == ["heard", "interrupt", "heard", "interrupt", "closed"]
+
+
+@pytest.mark.parametrize("sets_timer", [True, False])
+async def test_a_call_that_has_a_timer_is_not_closed_when_its_client_is_silent(sets_timer):
+    call = Told()
+    call.answer = [UserTurn(1, "alpha"), *([timer(1)] if sets_timer else []), *reply(1, b"b")]
+
+    class Silent(Socket):
+        async def receive(self) -> dict:
+            if len(self._frames) == 1:
+                while "audio_complete" not in str(self.got):
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.2)
+                self.closed = "closed" in call.sent
+            return await super().receive()
+
+    socket = Silent(SAMPLES, dict(END), dict(WAITS))
+    await talk(socket, call, idle_s=0.02)
+    assert socket.closed is not sets_timer
+
+
+async def test_an_announcement_that_a_death_cuts_off_is_said_again():
+    call = Told(ready=Ready(session="s1", resumed=True))
+    call.events = [*announcement(1, *LOST), *announcement(1, ReplyDone(1))]
+    kinds, _ = await talk(Socket(dict(WAITS), dict(WAITS)), call, session="s1")
+    assert [one for one in kinds if one != "pong"] == [*SAID, *SAID]
+
+
+async def test_sound_in_the_middle_of_an_announcement_interrupts_it_and_is_a_turn():
+    call = Told(ready=Ready(session="s1", resumed=True))
+    call.events, call.answer = announcement(1), [UserTurn(2, "alpha"), *reply(2, b"b")]
+
+    class Speaks(Socket):
+        async def receive(self) -> dict:
+            while b"t" not in self.got:
+                await asyncio.sleep(0.001)
+            return await super().receive()
+
+    frames = (SAMPLES, dict(END), dict(WAITS), dict(WAITS))
+    kinds, _ = await talk(Speaks(*frames), call, session="s1")
+    assert [one for one in kinds if one != "pong"] == [*SAID, *ANSWERED]
+    assert call.sent[:2] == ["interrupt", "clear"]
 
 
 def test_the_memory_of_a_call_has_all_of_an_answer_that_counts_as_played():

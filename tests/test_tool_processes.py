@@ -16,6 +16,9 @@ from engine_checks import eventually
 from fake_search_servers import FakeSearchServer
 from hostile_results import RESULTS
 from running import SCRIPTED, Server, alive
+from test_assistant import answer, ws
+from test_rest import speech_of, wav, words_in
+from websockets.asyncio.client import connect
 
 from whisperfusion.client import CallEnded, Failed, ReplyInterrupted, ReplyText, ToolUsed
 
@@ -88,6 +91,21 @@ async def test_a_timer_speaks_up(server):
     async with Caller(server) as caller:
         await caller.send("say", text='use set_timer {"seconds": 1, "say": "eggs are done."}')
         await caller.until(lambda: "eggs are done." in [one.text for one in caller.of(ReplyText)])
+
+
+async def test_a_timer_speaks_up_on_ws(server):
+    """Of a conversation that goes on there, and is silent."""
+    async with Caller(server) as caller:
+        await caller.send("say", text='use set_timer {"seconds": 2, "say": "eggs are done."}')
+        await caller.answered()
+        session = caller.call.ready.session
+    async with connect(ws(server, f"?session={session}")) as socket:
+        metadata, sound, _ = await answer(socket)
+        assert (metadata["transcript"], metadata["reply"]) == ("", "eggs are done.")
+        assert words_in(sound) == "eggs are done."
+        await socket.send(wav(speech_of("alpha")))
+        await socket.send('{"type": "end_stream"}')
+        assert (await answer(socket))[2]["reply"].startswith("You said alpha.")
 
 
 async def test_the_call_ends_after_its_last_words(server):

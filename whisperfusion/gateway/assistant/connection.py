@@ -12,7 +12,7 @@ from anyio import fail_after
 from fastapi import WebSocket, WebSocketDisconnect
 
 from whisperfusion.audio import SPEECH_RATE
-from whisperfusion.client import Call, Closed, ConnectionLost, Reconnected
+from whisperfusion.client import Call, Closed, ConnectionLost, Reconnected, ReplyText
 from whisperfusion.gateway import media
 from whisperfusion.gateway.assistant.query import Query, message_type
 from whisperfusion.gateway.assistant.reply import (
@@ -35,6 +35,7 @@ from whisperfusion.wire.openai_rest import ApiError
 LASTS_S, IDLE_S = 3600.0, 120.0
 SEND_S = 30.0  # a client that reads nothing for so long is cut off
 BYTES_A_SECOND = 2 * SPEECH_RATE
+INTERRUPTED = {"type": "audio_complete", "interrupted": True}
 INFO = {"sample_rate": SPEECH_RATE, "channels": 1, "sample_width": 2}
 
 
@@ -64,7 +65,8 @@ class Assistant:
         self._expires_at = time.monotonic() + min(LASTS_S, settings.max_call_s)
         self._call: Call | None = None
         self._audio = TurnAudio(query, self._largest)  # of the turn that is being sent
-        self._replying: asyncio.Task[None] | None = None
+        self._replying: asyncio.Task[None] | None = None  # or awaits what comes without a turn
+        self._sounding = self._has_timers = False
         self._session = query.session  # of the newest call
         self._uid = ""  # of the call that the present turn began in
         self._turn = 0  # the last of the present call that had a reply
@@ -118,15 +120,16 @@ class Assistant:
             why = f"{named}, or not any more; the conversation starts anew"
             await self._fail(ApiError(404, why, code="session_not_found"))
         elif ready.pending:
-            reply = SpokenReply(0, asked_last(ready), comes_again=True)
-            self._replying = asyncio.create_task(self._reply(reply, None))
+            self._start_reply(SpokenReply(0, asked_last(ready), comes_again=True))
+        else:
+            self._start_reply(None)
 
     async def _release(self) -> None:
-        """No frame for long: the call is closed, which frees its place.
+        """No frame for long: the call is closed, which frees its place, unless it has timers.
 
         The next one goes on with its session.
         """
-        if self._replying is not None and not self._replying.done():
+        if self._sounding or self._has_timers:
             return
         if self._audio.started:
             problem = (
@@ -137,6 +140,9 @@ class Assistant:
 
     async def _hang_up(self) -> None:
         call, self._call, self._turn = self._call, None, 0
+        self._has_timers = False
+        if self._replying is not asyncio.current_task():
+            await self._stop_reply(notify=False)
         if call is not None:
             await call.close()
 
@@ -190,8 +196,7 @@ class Assistant:
             await call.send("commit")
         else:  # a file, or samples of which a process took some with it
             await (await self._open()).send("clear")
-        reply = SpokenReply(self._turn)
-        self._replying = asyncio.create_task(self._reply(reply, audio, sent))
+        self._start_reply(SpokenReply(self._turn), audio, sent)
 
     async def _open(self, interrupts: bool = True) -> Call:
         """The call, which has no unread events. `interrupts`: a reply of it that was lost is not
@@ -213,7 +218,7 @@ class Assistant:
 
     async def _up_to_date(self, call: Call) -> bool:
         """Reads what came since the last reply; False where the call is over."""
-        away = False
+        away = not call.is_open
         while away or call.has_events:
             match await call.receive():
                 case ConnectionLost():
@@ -233,31 +238,61 @@ class Assistant:
         elif call.ready.pending:
             await call.send("interrupt")
 
-    async def _reply(self, reply: SpokenReply, audio: TurnAudio | None, sent: bool = True) -> None:
+    def _start_reply(
+        self, reply: SpokenReply | None, audio: TurnAudio | None = None, sent: bool = True
+    ) -> None:
+        """Then what the server says by itself, until the next turn."""
+
+        async def reply_and_listen(call: Call) -> None:
+            if reply is not None:
+                await self._reply(call, reply, audio, sent)
+            await self._announcements(call)
+
+        if self._call is not None:
+            self._sounding = reply is not None
+            self._replying = asyncio.create_task(reply_and_listen(self._call))
+
+    async def _announcements(self, call: Call) -> None:
+        """Sends what the server says between two turns, such as a timer that is due."""
+        while self._call is call:
+            match await call.receive():
+                case Closed():
+                    return
+                case Reconnected():
+                    await self._opened_again(call)
+                case ReplyText(turn, announced=True) as first if turn > self._turn:
+                    await self._reply(call, SpokenReply.announced(first))
+
+    async def _reply(
+        self, call: Call, reply: SpokenReply, audio: TurnAudio | None = None, sent: bool = True
+    ) -> None:
         """Sends the reply to a turn, whose `audio` may not have been `sent` yet; meanwhile the
         client may close the connection or send the next turn.
         """
-        call = self._call
-        if call is None:
-            return
+        self._sounding = True
         try:
             if audio is not None and not sent:
                 await self._send_turn(call, audio)
             try:
                 await self._send_reply(call, reply)
             except TurnLost:
-                if audio is None:
+                if audio is None and not reply.is_announcement:
                     raise
                 await self._opened_again(call)
-                await self._send_turn(call, audio)
-                await self._send_reply(call, reply)
+                if audio is None:
+                    await self._send(INTERRUPTED)
+                else:
+                    await self._send_turn(call, audio)
+                    await self._send_reply(call, reply)
         except ApiError as problem:
             await self._fail(problem)
         except (WebSocketDisconnect, RuntimeError):
             self._expires_at = 0.0  # the client is gone, or reads nothing
         finally:
+            self._sounding = False
             if self._call is call:
                 self._turn = reply.turn
+                self._has_timers = self._has_timers or reply.sets_timer
             self._remember(reply)
 
     async def _send_turn(self, call: Call, audio: TurnAudio) -> None:
@@ -302,16 +337,17 @@ class Assistant:
                 self._history.append(line)
 
     async def _stop_reply(self, *, notify: bool) -> None:
-        """Audio arrived during a reply."""
-        task, self._replying = self._replying, None
+        """Audio arrived during a reply, or after it."""
+        task, self._replying, sounded = self._replying, None, self._sounding
         if task is None or task.done():
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        if notify and self._call is not None:
+        self._sounding = False  # it may not have begun
+        if notify and sounded and self._call is not None:
             await self._call.send("interrupt")
             await self._call.send("clear")
-            await self._send({"type": "audio_complete", "interrupted": True})
+            await self._send(INTERRUPTED)
 
     async def _fail(self, problem: ApiError) -> None:
         self._audio = TurnAudio(self._query, self._largest)

@@ -16,6 +16,7 @@ from whisperfusion.client import (
     ReplyAudio,
     ReplyDone,
     ReplyText,
+    ToolUsed,
     Transcript,
     UserTurn,
 )
@@ -55,8 +56,17 @@ class SpokenReply:
         """`comes_again`: it was cut off in an earlier call, in which `transcript` was said."""
         self.transcript, self.text, self.turn = transcript, "", after
         self.comes_again = comes_again  # as a turn of its own, after the apology
-        self.given_again = False
+        self.given_again = self.sets_timer = self.is_announcement = False
         self._started = self._apology = False
+
+    @classmethod
+    def announced(cls, event: ReplyText) -> SpokenReply:
+        """One that the server gives without a turn, such as a timer; `event` is its first text. One
+        that is cut off is said again as another.
+        """
+        reply = cls(event.turn)
+        reply.text, reply._started, reply.is_announcement = event.text, True, True
+        return reply
 
     async def audio(self, call: Call) -> AsyncIterator[bytes]:
         """s16 at 24 kHz. Raises TurnLost and ApiError."""
@@ -76,6 +86,8 @@ class SpokenReply:
     def _cut_off(self, pending: asr_events.Ready | None) -> None:
         """The call is open again, with turns that are counted anew."""
         answered, self.turn = self._started or self.comes_again, 0
+        if self.is_announcement:
+            raise TurnLost
         if pending is not None:
             self.comes_again, self._started = True, False
             self.transcript = self.transcript or asked_last(pending)
@@ -96,6 +108,8 @@ class SpokenReply:
             case ReplyText(turn, _, text) if self._is_mine(turn) and not self._apology:
                 before = "" if event.afresh else self.text
                 self.text = f"{before} {text}".strip()
+            case ToolUsed(_, _, "set_timer"):
+                self.sets_timer = True
             case Transcript("", final=True) | Failed("nothing_said"):
                 raise ApiError(400, NO_SPEECH, code="no_speech")
             case Failed(code, message) if self._concerns(event.turn):
