@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from whisperfusion.messages import Ticket, ToolFinished, ToolStarted, Trace
 from whisperfusion.runtime import debugger, tracing
 from whisperfusion.turns import commands as turns
 from whisperfusion.turns.conversation import Conversation
-from whisperfusion.turns.events import Wake
+from whisperfusion.turns.events import TextTyped, Wake
 from whisperfusion.turns.options import Options
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -226,6 +227,24 @@ def test_the_tools_of_a_reply_are_spans_of_its_turn():
     assert search.error and not timer.error
     assert {timer.parent, search.parent} == {tracing.turn_of(own.parent, 3)}
     assert (call.name, call.ended) == ("call", 13.0)
+
+
+def test_a_call_begins_before_its_first_turn_though_two_clocks_are_read(monkeypatch):
+    class At(Kept):
+        def add(self, span: tracing.Span, zero: int) -> None:
+            self.spans.append(replace(span, began=span.began + zero / 1e9))
+
+    times = [10.05, 10.01, 10.02]  # the first one is read late
+    monkeypatch.setattr(tracing.time, "time_ns", lambda: int(times.pop(0) * 1e9))
+    tracer = At()
+    own = tracing.of_call("a", Trace())
+    spans = TurnSpans(Conversation("a", Options()), own, "", tracer, 10.0)
+    receive = spans.watched(lambda event, now: [turns.TurnAccepted(1)])
+    receive(TextTyped("tea"), 10.01)
+    receive(Wake(), 10.02)
+    spans.end()
+    began = {one.name: one.began for one in tracer.spans}
+    assert began["call"] <= began["turn"]
 
 
 def test_an_error_in_a_trace_ends_no_call():
