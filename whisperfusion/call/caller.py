@@ -25,6 +25,7 @@ from whisperfusion import json_log
 from whisperfusion.agents import Agent
 from whisperfusion.audio import Samples
 from whisperfusion.call.audio_input import AudioInput, Transcription
+from whisperfusion.call.call_context import CallContext
 from whisperfusion.call.client_events import ClientEvents
 from whisperfusion.call.client_options import (
     asr_options,
@@ -59,7 +60,6 @@ from whisperfusion.messages import (
     Timer,
     ToolsListed,
 )
-from whisperfusion.text.languages import words_of
 from whisperfusion.tools.client_servers import ClientServer
 from whisperfusion.turns import commands as turns
 from whisperfusion.turns import events
@@ -93,7 +93,6 @@ class Caller:
     ) -> None:
         self.call, self.address = call, address
         self.uid, self.dialect = handshake.uid, handshake.dialect
-        self._key, self._listen_secret = key, secrets.token_urlsafe(16)
         self._service, self._handshake = service, handshake
         settings = service.settings if agent is None else agent.settings(service.settings)
         self._settings, self._greeting = settings, agent.greeting if agent is not None else ""
@@ -130,13 +129,32 @@ class Caller:
         json_log.remember(call, log_ids(self._trace))
         self._decoder = wire.AudioDecoder(handshake.audio_format)
         self._options = asr_options(handshake, settings)
-        self._voice = handshake.voice or settings.default_voice or None
-        self._voices = agent.voices if agent is not None else ""
-        self._speed = handshake.speed or settings.tts_speed
+        self._started = CallStarted(
+            call,
+            self.uid,
+            address,
+            self.dialect is wire.Dialect.WHISPER_FUSION,
+            handshake.voice or settings.default_voice or None,
+            handshake.speed or settings.tts_speed,
+            handshake.paced,
+            key,
+            secrets.token_urlsafe(16),
+            self._trace,
+            agent.voices if agent is not None else "",
+        )
         self._utterance = 0  # the sample that it began at
         self._feeding = self._assumed = False
         self._source = AudioSource()
         self.timers = Timers(self._timer_due)
+        self._context = CallContext(
+            self.conversation,
+            self._language,
+            self.timers,
+            self._trace,
+            service,
+            self.view,
+            tells_language=bool(among or settings.voices),
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self.on_broken: Callable[[Exception], None] = lambda error: None  # ends the connection
@@ -163,7 +181,7 @@ class Caller:
         memory = self._memory
         unkept = Offer(resumed=False) if self._handshake.session else None
         offer = unkept if memory is None else memory.offer(self._handshake.send_history)
-        self.view.ready(self._service.stages, self._listen_secret, offer)
+        self.view.ready(self._service.stages, self._started.listen_secret, offer)
         if memory is not None:
             memory.on_taken = self.end
             memory.begin(self.conversation, self.timers)
@@ -177,18 +195,7 @@ class Caller:
     def join(self) -> None:
         """The speaking process learns where this caller's replies go, and in which voice."""
         if self._handshake.reply:
-            whole = self.dialect is wire.Dialect.WHISPER_FUSION
-            joined = CallStarted(
-                self.call,
-                self.uid,
-                self.address,
-                whole,
-                self._voice,
-                self._speed,
-                self._handshake.paced,
-            )
-            joined = replace(joined, key=self._key, listen_secret=self._listen_secret)
-            self._service.post(replace(joined, trace=self._trace, voices=self._voices))
+            self._service.post(self._started)
 
     async def accept_audio(self, frame: bytes) -> None:
         pcm = self._decoder.feed(frame)
@@ -286,11 +293,12 @@ class Caller:
         self._change(**changed)
         if update.voice is not None or update.speed is not None:
             stages = self._service.stages
-            own = Usable(self._settings).of(clones(stages), self._key)
+            own = Usable(self._settings).of(clones(stages), self._started.key)
             check_voice(update.voice, stages, (*own, self._settings.default_voice))
+            voice, speed = self._started.voice, update.speed or self._started.speed
             if update.voice is not None:
-                self._voice = update.voice or self._settings.default_voice or None
-            self._speed = update.speed or self._speed
+                voice = update.voice or self._settings.default_voice or None
+            self._started = replace(self._started, voice=voice, speed=speed)
             self.join()
 
     # --- what goes wrong -------------------------------------------------------------------------
@@ -385,13 +393,8 @@ class Caller:
                 case turns.RequestTurnDetection(stopped_at):
                     audio = self.audio.turn_audio()
                     self._service.request_end_of_turn(self, audio, stopped_at)
-                case Commit():
-                    self._service.post(self._with_wait(command))
-                case Sentence() if self._language.languages or self._settings.voices:
-                    language = self.conversation.options.language or ""
-                    self._service.post(replace(command, language=language))
-                case Generate():
-                    self._service.post(self._with_call(command))
+                case Commit() | Sentence() | Generate():
+                    self._service.post(self._context.added_to(command))
                 case turns.HangUp(turn):
                     self.end(GOODBYE, turn)
                 case turns.UserTurnFinal(_, text) if text:
@@ -434,32 +437,6 @@ class Caller:
     def _speaker_identified(self, began: int, upto: int, known: bool | None) -> None:
         if self.conversation.options.known_speakers_only:
             self._event(events.SpeakerIdentified(began, upto, known))
-
-    def _with_call(self, generate: Generate) -> Generate:
-        """With what the call knows beside the conversation."""
-        language = self.conversation.options.language or ""
-        known = replace(generate, timers=self.timers.running, trace=self._trace)
-        return replace(known, language=language, switched=self._language.has_switched(language))
-
-    def _with_wait(self, commit: Commit) -> Commit:
-        """A reply that cannot come soon: its client learns that now, and the filler, where there is
-        one, is spoken at once.
-        """
-        commit = self._with_filler(commit)
-        wait = None if self.conversation.apologizing else self._service.estimate_wait()
-        if wait is None:
-            return commit
-        self.view.waiting(commit.ticket.turn, wait)
-        return replace(commit, filler_in_s=0.0)
-
-    def _with_filler(self, commit: Commit) -> Commit:
-        """FILLER is in the language that calls begin in; in another one it is ours, or none."""
-        language = self.conversation.options.language or ""
-        if commit.filler is None or not self._language.has_switched(language):
-            return commit
-        first = self._language.first
-        filler = commit.filler if language == first else words_of(language).filler or None
-        return replace(commit, filler=filler, language=language)
 
     def _timer_due(self, timer: Timer) -> None:
         announcement = events.Announcement(timer.text, True, timer.id, timer.due_at, timer.told)
