@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -175,8 +176,9 @@ async def transcribe(
     async with connect(url, max_size=None) as socket:
         await socket.send(json.dumps(handshake) if isinstance(handshake, dict) else handshake)
         messages = [json.loads(await socket.recv())]
-        for frame in frames:
-            await socket.send(frame)
+        with suppress(ConnectionClosed):  # it may be refused meanwhile
+            for frame in frames:
+                await socket.send(frame)
         try:
             while True:
                 messages.append(json.loads(await socket.recv()))
