@@ -101,6 +101,8 @@ async def test_a_second_recording_over_the_answer_stops_it(pipeline, recordings,
         await type_line(page, LONG)
         await state(page, "speaking")
         answer = bubble(page, "assistant").first
+        # what begins with the answer may be its echo, and waits for more than the words
+        await page.wait_for_timeout(1_500)
         await page.evaluate("speak", wav(sound("gcp-brooklyn.flac")))
         await expect(bubble(page, "user").nth(1)).to_have_attribute(
             "data-state", "final", timeout=PATIENCE_MS
@@ -110,10 +112,9 @@ async def test_a_second_recording_over_the_answer_stops_it(pipeline, recordings,
         )
         told = await page.evaluate("whisperfusion.log")
         order = [one["what"] for one in told if one["what"] in ("voice", "silence", "interrupted")]
-        voice, cut = order.index("voice"), order.index("interrupted")
         # the sound stopped before the words were known (bench/page.py has the times); an answer
         # may also run dry on a busy machine before the user speaks
-        assert "silence" in order[voice:cut], order
+        assert "silence" in order[: order.index("interrupted")], order
         await expect(answer.locator("s")).to_be_visible()  # not all of it was heard
         assert asks(
             await bubble(page, "user").nth(1).locator(".text").text_content(),
