@@ -450,6 +450,23 @@ async def test_a_call_that_has_a_timer_is_not_closed_when_its_client_is_silent(s
     assert socket.closed is not sets_timer
 
 
+async def test_a_turn_that_is_abandoned_or_empty_does_not_silence_a_timer():
+    call = Told()
+    call.answer = [UserTurn(1, "alpha"), timer(1), *reply(1, b"b")]
+
+    class Silent(Socket):
+        async def receive(self) -> dict:
+            if "timeout" in str(self.got) and "no_speech" in str(self.got) and not call.events:
+                call.events += announcement(2, ReplyDone(2))
+            return await super().receive()
+
+    waits = {**SAMPLES, "waits": True}
+    frames = SAMPLES, dict(END), waits, {**END, "waits": True}, dict(WAITS), dict(WAITS)
+    kinds, asked = await talk(Silent(*frames), call, idle_s=0.02)
+    assert [one for one in kinds if one != "pong"] == [*ANSWERED, "timeout", "no_speech", *SAID]
+    assert len(asked) == 1
+
+
 async def test_an_announcement_that_a_death_cuts_off_is_said_again():
     call = Told(ready=Ready(session="s1", resumed=True))
     call.events = [*announcement(1, *LOST), *announcement(1, ReplyDone(1))]

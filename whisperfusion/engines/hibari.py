@@ -84,7 +84,7 @@ class Hibari:
     ) -> Iterator[Samples]:
         made = self._voices.get(voice or self.voices[0])
         if made is None:
-            raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
+            raise EngineError(f"no voice {voice!r}; available: {', '.join(self.voices)}")
         plain = LONG_NUMBER.sub(lambda digits: " ".join(digits[0]), text)
         for sentence in made.split_sentences(plain):
             for piece in short_pieces(sentence):
@@ -146,7 +146,7 @@ def gap_after(piece: str) -> float:
 
 
 def trimmed(pcm: Samples, lead_s: float, tail_s: float, rate: int = SPEECH_RATE) -> Samples:
-    """`pcm` with at most so much silence around its sound; empty when there is no sound."""
+    """`pcm` with at most so much silence around its sound; empty for silence."""
     step = rate // 100
     levels = np.sqrt(np.mean(np.square(pcm[: len(pcm) // step * step].reshape(-1, step)), axis=1))
     loud = np.flatnonzero(levels > QUIET)

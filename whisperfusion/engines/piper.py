@@ -53,9 +53,7 @@ class Piper:
         names = tuple(self._places)
         if voice and voice not in names:
             where = files[0].name if len(files) == 1 else model
-            raise EngineError(
-                f"there is no voice {voice!r} in {where}; available: {', '.join(names)}"
-            )
+            raise EngineError(f"no voice {voice!r} in {where}; available: {', '.join(names)}")
         default = voice or names[0]
         self.voices = (default, *(name for name in names if name != default))
         self.voice_languages = {name: self._language(at) for name, (at, _) in self._places.items()}
@@ -68,7 +66,7 @@ class Piper:
     ) -> Iterator[Samples]:
         voice = voice or self.voices[0]
         if voice not in self._places:
-            raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
+            raise EngineError(f"no voice {voice!r}; available: {', '.join(self.voices)}")
         file, speaker = self._places[voice]
         made_by = self._voice(file)
         rate = int(made_by.config.sample_rate)

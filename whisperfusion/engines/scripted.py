@@ -358,7 +358,7 @@ class ScriptedTTS:
     ) -> Iterator[Samples]:
         voice = voice or self.voices[0]
         if voice not in self.voices and not Path(voice).is_file():
-            raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
+            raise EngineError(f"no voice {voice!r}; available: {', '.join(self.voices)}")
         level = {"tone": 0.3, "soft": 0.1}.get(voice) or _loudest(voice)
         if "unspeakable" in text:
             raise EngineError("the scripted voice was told to fail")

@@ -93,7 +93,7 @@ class WhisperSpeech:
         """`speed` above 1.33 is 1.33: the model was trained up to 20 characters per second."""
         name = voice or self.voices[0]
         if name not in self._speakers and not Path(name).is_file():
-            raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
+            raise EngineError(f"no voice {voice!r}; available: {', '.join(self.voices)}")
         pace = min(PACE * speed, FASTEST)
         texts = list(short_pieces(text, min(int(LONGEST_S * pace), self._pipe.t2s.ttoks_len - 1)))
         closed = threading.Event()

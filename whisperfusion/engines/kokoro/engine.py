@@ -177,7 +177,7 @@ def said_of(factor: float, device: str, engine: str = "Kokoro") -> tuple[int, st
 
 
 def no_voice(name: str, known: dict[str, Path]) -> str:
-    return f"there is no voice {name!r}; available: {', '.join(known)}"
+    return f"no voice {name!r}; available: {', '.join(known)}"
 
 
 def session_of(weights: Path, device: str, threads: int) -> Any:

@@ -91,7 +91,7 @@ class Writing:
     def must_wait(self) -> bool:
         """Is another reply more urgent?
 
-        Then this one should stop, and go on with what it wrote when that is no longer so.
+        Then this one should stop, and go on with what it wrote once none is.
         """
         if not self._pace.before(self):
             return False

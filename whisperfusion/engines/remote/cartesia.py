@@ -77,9 +77,7 @@ class Cartesia:
     ) -> Iterator[Samples]:
         voice = voice or self.voices[0]
         if voice not in self.voices:
-            raise EngineError(
-                f"there is no voice {voice!r}; available: {shown(self.voices)}, by their ids"
-            )
+            raise EngineError(f"no voice {voice!r}; available: {shown(self.voices)}, by their ids")
         text = text.encode("utf-8", "replace").decode().replace("\0", " ")
         if not any(sign.isalnum() for sign in text):
             return

@@ -77,7 +77,7 @@ class OpenAITTS:
     ) -> Iterator[Samples]:
         voice = voice or self.voices[0]
         if voice not in self.voices:
-            raise EngineError(f"there is no voice {voice!r}; available: {', '.join(self.voices)}")
+            raise EngineError(f"no voice {voice!r}; available: {', '.join(self.voices)}")
         text = text.encode("utf-8", "replace").decode().replace("\0", " ")
         if any(sign.isalnum() for sign in text):
             yield from self._spoken(text, voice, speed, self._timeout_s)

@@ -129,14 +129,17 @@ class Assistant:
 
         The next one goes on with its session.
         """
-        if self._sounding or self._has_timers:
+        if self._sounding:
             return
         if self._audio.started:
             problem = (
                 f"no end of the turn came for {self._idle_s:.0f} s; send end_stream after its sound"
             )
             await self._fail(ApiError(408, problem, code="timeout"))
-        await self._hang_up()
+            if self._has_timers and self._call is not None:
+                await self._call.send("clear")
+        if not self._has_timers:
+            await self._hang_up()
 
     async def _hang_up(self) -> None:
         call, self._call, self._turn = self._call, None, 0
@@ -353,6 +356,8 @@ class Assistant:
         self._audio = TurnAudio(self._query, self._largest)
         if problem.status == 503:
             await self._hang_up()
+        if self._replying is None or self._replying.done():
+            self._start_reply(None)  # what the server says by itself still comes
         try:
             await self._send(
                 {
