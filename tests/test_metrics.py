@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import counting_worker
@@ -15,7 +18,7 @@ import psutil
 from fake_sockets import PATIENCE_S, READY, serving
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from running import free_ports
+from running import ROOT, free_ports
 
 import gateway
 import main
@@ -36,6 +39,10 @@ ASR = Metrics(
 # of the gateway itself, under both names
 OWN = (
     "process_resident_memory_bytes",
+    "process_cpu_seconds",
+    "process_open_fds",
+    "process_max_fds",
+    "process_threads",
     "process_uptime_seconds",
     "memory_bytes",
     "uptime_seconds",
@@ -335,6 +342,46 @@ def test_a_process_knows_its_own_memory_and_age():
         and vitals["process_uptime_seconds"] > 0
     )
     assert process.process_metrics()[0][1] > vitals["process_uptime_seconds"]
+
+
+def test_a_process_knows_its_processor_time_descriptors_and_threads():
+    def vitals() -> dict[str, float]:
+        return dict(process.process_metrics())
+
+    before, own, gate = vitals(), psutil.Process(), threading.Event()
+    assert before["process_open_fds"] == own.num_fds() - 1  # the one that it counts them with
+    assert before["process_max_fds"] == own.rlimit(psutil.RLIMIT_NOFILE)[0]
+    assert before["process_threads"] == own.num_threads()
+    waiting = [threading.Thread(target=gate.wait) for _ in range(3)]
+    with ExitStack() as opened:
+        for thread in waiting:
+            opened.enter_context(open(os.devnull, "rb"))
+            thread.start()
+        after = vitals()
+        gate.set()
+    for thread in waiting:
+        thread.join()
+    assert after["process_open_fds"] - before["process_open_fds"] == 3
+    assert after["process_threads"] - before["process_threads"] == 3
+    spent = sum(own.cpu_times()[:2])
+    while sum(own.cpu_times()[:2]) < spent + 0.05:
+        pass
+    assert vitals()["process_cpu_seconds_total"] > after["process_cpu_seconds_total"]
+
+
+def test_a_process_without_a_descriptor_left_says_so():
+    """In a process of its own, whose limit is below what the interpreter has open."""
+    program = """
+import resource
+from whisperfusion.runtime import process
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+vitals = dict(process.process_metrics())
+print(vitals["process_open_fds"], vitals["process_max_fds"])
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (done.stdout, done.stderr) == ("3.0 3.0\n", "")
 
 
 # --- through main -------------------------------------------------------------------------------

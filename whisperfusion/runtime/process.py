@@ -5,6 +5,7 @@ the inbox, heartbeats and metrics.
 from __future__ import annotations
 
 import asyncio
+import errno
 import faulthandler
 import logging
 import multiprocessing
@@ -12,6 +13,7 @@ import os
 import pickle
 import queue
 import re
+import resource
 import signal
 import sys
 import threading
@@ -197,16 +199,36 @@ async def send_heartbeats(
 
 
 def process_metrics() -> tuple[tuple[str, float], ...]:
-    """For `Metrics`: uptime, event loop lag and stalls, resident memory where it is known."""
+    """For `Metrics`: uptime, event loop lag and stalls, processor time; memory, descriptors and
+    threads where Linux reports them.
+    """
     found = [("process_uptime_seconds", time.monotonic() - BEGAN)]
     if STALL_MONITOR.started:
         found += [
             ("event_loop_lag_seconds", STALL_MONITOR.longest_s()),
             ("event_loop_stalls_total", float(STALL_MONITOR.stalls)),
         ]
+    found.append(("process_cpu_seconds_total", time.process_time()))
     with suppress(OSError):
         found.append(("process_resident_memory_bytes", float(memory.resident())))
+    with suppress(OSError):
+        found.append(("process_threads", float(len(os.listdir("/proc/self/task")))))
+    with suppress(OSError):
+        found += _descriptors()
     return (*found, *tracing.metrics())
+
+
+def _descriptors() -> list[tuple[str, float]]:
+    """How many are open, and how many may be. Raises OSError where Linux does not report them."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        count = len(os.listdir("/proc/self/fd")) - 1  # one of them reads the folder
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        count = most  # none is left to read the folder
+    limits = [] if most == resource.RLIM_INFINITY else [("process_max_fds", float(most))]
+    return [("process_open_fds", float(count)), *limits]
 
 
 def exit_now(code: int) -> NoReturn:

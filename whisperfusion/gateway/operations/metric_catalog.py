@@ -172,6 +172,14 @@ CATALOG = {
     "process_resident_memory_bytes": Description(
         "gauge", "Resident memory of the process, where Linux reports it", "memory_bytes"
     ),
+    "process_cpu_seconds_total": Description(
+        "counter", "Processor time of the process, of all its threads"
+    ),
+    "process_open_fds": Description(
+        "gauge", "Open file descriptors of the process, where Linux reports them"
+    ),
+    "process_max_fds": Description("gauge", "Most file descriptors that the process may open"),
+    "process_threads": Description("gauge", "Threads of the process, where Linux reports them"),
     "process_uptime_seconds": Description(
         "gauge", "Seconds since the process started", "uptime_seconds"
     ),
