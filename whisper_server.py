@@ -228,6 +228,7 @@ class Service:
                     *metrics.values,
                     ("calls_refused_total", float(self.admission.refused)),
                     *queues(self._live),
+                    *(self.memory.metrics() if self.memory is not None else ()),
                     *process.process_metrics(),
                 ),
                 labelled=self._links(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -206,6 +207,18 @@ async def test_without_a_store_nothing_is_offered(start_server):
         assert (caller.call.ready.session, caller.call.ready.resumed) == (None, False)
         await caller.send("say", text="alpha")
         await caller.answered()
+    assert "session_store_up" not in scraped(server)
+
+
+def test_a_store_that_cannot_be_used_is_a_metric(start_server, tmp_path):
+    (tmp_path / "s.sqlite3").write_bytes(b"no database " * 400)
+    server = start_server(*SCRIPTED, STORE_URL=f"sqlite:///{tmp_path}/s.sqlite3")
+    server.wait_for(lambda: 'session_store_up{stage="asr"} 0.0' in scraped(server))
+
+
+def scraped(server: Server) -> str:
+    with urllib.request.urlopen(f"{server.http_url}/metrics", timeout=PATIENCE_S) as answer:
+        return str(answer.read().decode())
 
 
 async def test_the_client_goes_on_by_itself(servers):

@@ -125,6 +125,21 @@ def test_a_broken_store_gets_the_newest_record_when_it_is_back(store: ScriptedSt
     assert [one.updated for one in store.saved if one.id == "a"][-1] == 2
 
 
+def test_an_outage_is_noticed_and_its_end_too_while_nothing_is_written(
+    store: ScriptedStore,
+) -> None:
+    writer = SessionWriter(store, 300, purge_s=0.02)
+    assert writer.up
+    for broken in (True, False):
+        store.broken = broken
+        until = time.monotonic() + PATIENCE_S
+        while writer.up is broken and time.monotonic() < until:
+            time.sleep(0.01)
+        assert writer.up is not broken
+    writer.close(PATIENCE_S)
+    assert not store.saved
+
+
 def test_a_store_that_stays_broken_does_not_hold_up_the_stop(store: ScriptedStore) -> None:
     store.broken = True
     writer = SessionWriter(store, 300)

@@ -230,6 +230,9 @@ class Memory:
         facts = await self._facts(session)
         return self._begun(session, found is not None if asked else None, after, facts)
 
+    def metrics(self) -> tuple[tuple[str, float], ...]:
+        return (("session_store_up", float(self._writer.up)),)
+
     def close(self) -> None:
         """Write what waits. Blocks, for seconds at most."""
         self._writer.close()

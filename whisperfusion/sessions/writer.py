@@ -3,7 +3,8 @@
 Of each session only the newest record matters, so records wait in a dictionary: a slow store makes
 fewer writes, never a longer queue. What cannot be written now is tried again. The thread also tells
 the store which calls are alive, and purges what has expired, so that nothing stays longer because
-no call comes.
+no call comes. It does so about once a minute, also where nothing has expired: an outage of the
+store is noticed before the next call needs it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from whisperfusion.sessions.guarded import RETRY_S
 from whisperfusion.sessions.protocol import Facts, Store, StoreError
 from whisperfusion.sessions.session import Session
 
-PURGE_S = 30.0  # between two purges, at least
+PURGE_S = 30.0  # between two purges, at least; twice that at most
 TOUCH_S = 60.0  # between two signs of life of a call, at most
 MOST_WAITING = 1000  # records, while the store is away; the oldest is given up first
 
@@ -31,7 +32,8 @@ class SessionWriter:
     `resume_s`: as the setting; `remember_callers`: whether facts are kept at all; `retry_s`: the
     pause after an error of the store. `taken` is called, in the thread of the writer, with a record
     that is not written, because another call has taken the session over since, here or at another
-    server of the same store; None: nobody looks.
+    server of the same store; None: nobody looks. `up`: whether the store did what it was last asked
+    for.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class SessionWriter:
         remember_callers: bool = False,
         retry_s: float = RETRY_S,
         taken: Callable[[Session], object] | None = None,
+        purge_s: float = PURGE_S,
     ) -> None:
+        self.up = True
         self._taken = taken
         self._store, self._remember_callers, self._retry_s = store, remember_callers, retry_s
+        self._purge_s = purge_s
         self._touch_s = min(TOUCH_S, max(0.5, resume_s / 4))
         self._changed = threading.Condition()
         self._waiting: dict[str, tuple[Session, frozenset[str]]] = {}
@@ -108,12 +113,16 @@ class SessionWriter:
                 if not closing:
                     self._touch()
                     self._purge()
+                self.up = True
             except StoreError:  # the guard of the store has logged it
-                self._retry_at = time.monotonic() + self._retry_s
+                self._on_failure()
             except Exception:
                 log.exception("sessions could not be written")
-                self._retry_at = time.monotonic() + self._retry_s
+                self._on_failure()
         self._store.close()
+
+    def _on_failure(self) -> None:
+        self.up, self._retry_at = False, time.monotonic() + self._retry_s
 
     def _wait(self) -> bool:
         """Until there is something to do; whether that is to close."""
@@ -137,7 +146,7 @@ class SessionWriter:
             self._writing = set(sessions)
             facts, self._facts = self._facts, {}
         if sessions or facts:
-            self._purge_at = min(self._purge_at, time.monotonic() + PURGE_S)
+            self._purge_at = min(self._purge_at, time.monotonic() + self._purge_s)
         try:
             for key in list(facts):
                 self._store.save_facts(*key, facts[key])
@@ -180,8 +189,9 @@ class SessionWriter:
         """Raises StoreError."""
         if time.monotonic() < self._purge_at:
             return
-        self._purge_at = time.monotonic() + PURGE_S
+        self._purge_at = time.monotonic() + self._purge_s
         self._store.purge()
         expiry = self._store.next_expiry()
-        delay_s = math.inf if expiry is None else max(PURGE_S, expiry - time.time())
+        due_s = math.inf if expiry is None else expiry - time.time()
+        delay_s = min(max(self._purge_s, due_s), 2 * self._purge_s)
         self._purge_at = time.monotonic() + delay_s

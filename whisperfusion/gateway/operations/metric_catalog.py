@@ -53,6 +53,9 @@ CATALOG = {
     "calls_refused_total": Description(
         "counter", "Calls that were not admitted, and whose client was asked to wait"
     ),
+    "session_store_up": Description(
+        "gauge", "1 = sessions can be written to STORE_URL, 0 = they cannot; calls go on"
+    ),
     "active_calls": Description("gauge", "Calls that are connected now", "callers"),
     "degradation_level": Description(
         "gauge",
