@@ -159,10 +159,18 @@ def _add_operations(
     """Health, metrics, dashboard, the page's data, documentation and HTTPS."""
     from whisperfusion.gateway import docs, page
     from whisperfusion.gateway.access import install, pairing
-    from whisperfusion.gateway.operations import dashboard, health, metrics, tools, traces
+    from whisperfusion.gateway.operations import (
+        dashboard,
+        health,
+        metrics,
+        readiness,
+        tools,
+        traces,
+    )
 
     snapshot = app.state.snapshot
     app.include_router(health.router(snapshot))
+    app.include_router(readiness.router(snapshot, by_process, lambda: False))
     app.include_router(metrics.router(snapshot, by_process, app.state.batches.metrics))
     app.include_router(page.router(settings, app.state.agents, snapshot))
     app.include_router(docs.router())

@@ -108,7 +108,9 @@ class Service:
         self.scored = self._turn is not None
         self.degradation = Degradation(self.callers.values())
         self.counts = self.degradation.counts
-        self.admission = Admission(self.degradation.load, self.stages, machine.cores())
+        self.admission = Admission(
+            self.degradation.load, self.stages, machine.cores(), settings.max_callers
+        )
         # Two threads, two mailboxes: what may be the last transcript of a turn never waits for an
         # interim one, not even for the same caller's.
         by_url = asks_server(settings)
@@ -202,7 +204,9 @@ class Service:
         )
 
     def replied(self, latency: Latency) -> None:
-        self.degradation.replied(latency, self._loop.time())
+        now = self._loop.time()
+        self.degradation.replied(latency, now)
+        self.admission.replied(latency, self.degradation.in_turn(), now)
 
     def estimate_wait(self) -> WaitEstimate | None:
         return self.degradation.estimate_wait(self.stages, self._loop.time())
@@ -226,7 +230,7 @@ class Service:
                 metrics,
                 values=(
                     *metrics.values,
-                    ("calls_refused_total", float(self.admission.refused)),
+                    *self.admission.metrics(now),
                     *queues(self._live),
                     *(self.memory.metrics() if self.memory is not None else ()),
                     *process.process_metrics(),

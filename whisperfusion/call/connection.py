@@ -133,7 +133,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         admission = self._service.admission
         if not file and (minutes := admission.wait_min(loop.time())):
-            admission.refused += 1
+            admission.turned_away(loop.time())
             send_away(out, handshake.uid, minutes, "as many people talk as can be answered in time")
             return
         try:
@@ -144,7 +144,8 @@ class Connections:
                     await self._call(connection, first, handshake, agent, peer, out)
         except TooMany as problem:
             minutes = TYPICAL_FILE_MIN if file else TYPICAL_CALL_MIN
-            admission.refused += not file
+            if not file:
+                admission.turned_away(loop.time())
             send_away(out, handshake.uid, minutes, problem.message)
 
     def _handshake(self, first: str | bytes, peer: Peer) -> tuple[wire.Handshake, Agent | None]:
@@ -243,7 +244,7 @@ class Connections:
                 await self._converse(connection, caller, out)
         finally:
             del service.callers[call]
-            service.admission.ended(call)
+            service.admission.ended(call, asyncio.get_running_loop().time())
             leave()
             for worker in (*service.transcribers.values(), service.turn_detector):
                 worker.forget(call)

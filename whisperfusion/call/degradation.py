@@ -63,14 +63,14 @@ class Degradation:
         """A transcript came `waited_s` after its request, of which the engine took `decode_s`."""
         self._decodes["final" if urgent else "interim"] += 1
         if urgent:
-            self.load.transcript_took(waited_s, self._in_turn(), now)
+            self.load.transcript_took(waited_s, self.in_turn(), now)
         else:
             self.load.decode_took(decode_s)
 
     def replied(self, latency: Latency, now: float) -> None:
         for name, durations in self._durations.items():
             durations.add(getattr(latency, f"{name}_s"))
-        self.load.reply_took(latency.first_sound_s, self._in_turn(), now)
+        self.load.reply_took(latency.first_sound_s, self.in_turn(), now)
         self._estimator.reply_took(latency.first_sound_s, now)
 
     def estimate_wait(self, stages: Mapping[str, Stage], now: float) -> WaitEstimate | None:
@@ -91,12 +91,12 @@ class Degradation:
         """To be called once a second: limits every caller; returns a sentence for all of them when
         the level changed.
         """
-        self.load.jobs_wait(jobs_waiting, self._in_turn(), now)
+        self.load.jobs_wait(jobs_waiting, self.in_turn(), now)
         speaking = sum(
             caller.conversation.state in SPEAKING_OVER | {State.USER_SPEAKING}
             for caller in self._callers
         )
-        level, spare = self.load.level(now), self._in_turn() <= SPARE
+        level, spare = self.load.level(now), self.in_turn() <= SPARE
         every_s = interim_every_s(speaking, self.load.decode_s, level if spare else max(level, 1))
         for caller in self._callers:
             caller.limit(every_s, early_replies=spare and level < 1, brief=level >= SHORT_LEVEL)
@@ -127,5 +127,6 @@ class Degradation:
             tuple(self._lost.items()),
         )
 
-    def _in_turn(self) -> int:
+    def in_turn(self) -> int:
+        """Callers whose turn, or the reply to it, is not over."""
         return sum(caller.conversation.state is not State.IDLE for caller in self._callers)

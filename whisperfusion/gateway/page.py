@@ -51,10 +51,20 @@ HEADERS = {
 
 
 def is_public(path: str) -> bool:
-    """Whether a path needs no key: the page itself, and the health routes, which the probes of
-    load balancers request without one.
+    """Whether a path needs no key: the page itself, and the routes that the probes of load
+    balancers request without one.
     """
-    pages = ("/", "/docs", "/dashboard", "/trace", "/tools", "/voices", "/install", "/pair")
+    pages = (
+        "/",
+        "/ready",
+        "/docs",
+        "/dashboard",
+        "/trace",
+        "/tools",
+        "/voices",
+        "/install",
+        "/pair",
+    )
     return path in pages or path.startswith((FILES + "/", "/health", "/authority."))
 
 

@@ -136,7 +136,15 @@ class Load:
             return OVER
         return None
 
+    @property
+    def reply_limit_s(self) -> float:
+        """The longest acceptable time to first audio."""
+        return self._limit_s(REPLY_S)
+
     # --- how -------------------------------------------------------------------------------------
+
+    def _limit_s(self, bound_s: float) -> float:
+        return max(bound_s, USUAL_TIMES * self._usual[bound_s])
 
     def _observe(self, seconds: float, bound_s: float, callers: int, now: float) -> None:
         self._fall(now)
@@ -149,7 +157,7 @@ class Load:
             return
         while self._strains and self._strains[0][0] < now - WINDOW_S:
             self._strains.popleft()
-        strain = seconds / max(bound_s, USUAL_TIMES * self._usual[bound_s])
+        strain = seconds / self._limit_s(bound_s)
         pair = min(strain, max((earlier for _, earlier in self._strains), default=0.0))
         self._strains.append((now, strain))
         if self._level < TOP and pair >= RISE[self._level]:

@@ -76,6 +76,7 @@ class CapacityMiddleware:
         if (
             scope["type"] in ("http", "websocket")
             and "/health" not in scope["path"]
+            and not scope["path"].endswith("/ready")
             and self._listener.over_capacity(client)
         ):
             await refuse(

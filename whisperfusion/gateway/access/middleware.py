@@ -127,10 +127,10 @@ class AccessMiddleware:
             raise ApiError(403, WRONG_HOST.format(host=hosts[-1][:100]), code="host_not_allowed")
 
     def _is_private(self, request: HTTPConnection) -> bool:
-        """With HTTPS on, /health needs a key, except on this machine: the health probe of a
-        container has none.
+        """With HTTPS on, /health and /ready need a key, except on this machine: the health probe
+        of a container has none.
         """
-        private = self._settings.secure and request.url.path.startswith("/health")
+        private = self._settings.secure and request.url.path.startswith(("/health", "/ready"))
         return private and not is_here(request)
 
     async def _admitted(self, request: HTTPConnection) -> tuple[str, ...]:

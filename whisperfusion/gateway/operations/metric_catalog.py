@@ -56,6 +56,15 @@ CATALOG = {
     "session_store_up": Description(
         "gauge", "1 = sessions can be written to STORE_URL, 0 = they cannot; calls go on"
     ),
+    "load": Description(
+        "gauge", "How full the server is: 0 = idle, 1 = the next call would be asked to wait"
+    ),
+    "draining": Description(
+        "gauge", "1 = the server ends with the calls that it has, and admits none"
+    ),
+    "admission_wait_seconds": Description(
+        "gauge", "For how long the next call would be asked to wait; 0 = it is admitted"
+    ),
     "active_calls": Description("gauge", "Calls that are connected now", "callers"),
     "degradation_level": Description(
         "gauge",
