@@ -174,7 +174,7 @@ def rest(stream: Iterator[str]) -> str:
 
 
 def pid_of(engine: Any) -> int:
-    return engine._keeper.child_now().pid
+    return engine._way.child_now().pid
 
 
 def kill(engine: Any) -> None:

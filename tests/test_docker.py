@@ -271,7 +271,7 @@ def test_secrets_and_what_is_not_needed_stay_out(path: str) -> None:
 
 @pytest.mark.parametrize("file", DOCKERFILES)
 def test_every_module_of_the_server_is_in_the_image(file: str) -> None:
-    assert {"*.py", "whisperfusion", "web", "agents"} <= set(copied(file))
+    assert {"*.py", "whisperfusion", "cluster", "web", "agents"} <= set(copied(file))
     needed = {
         path.name for path in ROOT.iterdir() if path.is_dir() and (path / "__init__.py").is_file()
     } - {"tests", "bench"}

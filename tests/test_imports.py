@@ -136,6 +136,11 @@ RULES = {
         f"{name}.py": Rule(never=PROCESSES - {name}, later=HEAVY)
         for name in PROCESSES - {"gateway"}
     },
+    # engines as servers: what builds an engine in a cell, builds it here; nothing of a conversation
+    "cluster/": Rule(
+        never=(MODELS - {"ray"}) | PROCESSES | own("turns", "gateway", "client", "sessions"),
+        later=HEAVY | {"ray"},
+    ),
     "main.py": Rule(never=MODELS | own("turns", "engines", "runtime.worker", "wire"), later=HEAVY),
 }
 
@@ -234,7 +239,10 @@ def _strangers(path: str, package: str, source: str) -> list[str]:
     ]
 
 
-FILES = sorted([*ROOT.glob("*.py"), *(ROOT / "whisperfusion").rglob("*.py")])
+FOLDERS = ("whisperfusion", "cluster")
+FILES = sorted(
+    [*ROOT.glob("*.py"), *(one for name in FOLDERS for one in (ROOT / name).rglob("*.py"))]
+)
 
 
 def test_imports() -> None:

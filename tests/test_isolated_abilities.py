@@ -19,8 +19,9 @@ from engine_checks import accepts, own_methods
 
 from whisperfusion import errors
 from whisperfusion.engines import ENGINES, ASROptions, Entry, Hypothesis, Segment, Word, protocols
-from whisperfusion.engines.isolated import child, engine
-from whisperfusion.engines.isolated.process import engine_error
+from whisperfusion.engines.elsewhere import adapters, calls
+from whisperfusion.engines.elsewhere.adapters import engine_error
+from whisperfusion.engines.isolated import engine
 from whisperfusion.wire import engine_pipe as wire
 
 # flag of the registry -> the ability that an engine of it has, or why there is none
@@ -88,13 +89,13 @@ def filled(kind: type) -> Any:
 
 @pytest.mark.parametrize("kind", engine.BASES)
 def test_every_attribute_that_a_protocol_promises_is_there(kind: str) -> None:
-    promised = {name: object() for name in child.PROTOCOLS[kind].__annotations__}
+    promised = {name: object() for name in calls.PROTOCOLS[kind].__annotations__}
     made = there(kind, **promised)
     assert {name: getattr(made, name) for name in promised} == promised
 
 
 def test_every_ability_is_one_over_there() -> None:
-    assert set(ABILITIES) == {one.__name__ for one in child.ABILITIES} == set(engine.ABILITIES)
+    assert set(ABILITIES) == {one.__name__ for one in calls.ABILITIES} == set(engine.ABILITIES)
     for name, protocol in ABILITIES.items():
         base = engine.ABILITIES[name]
         for method, promised in own_methods(protocol).items():
@@ -106,17 +107,17 @@ def test_every_attribute_of_an_ability_is_there() -> None:
         kind = next(
             kind for kind, base in engine.BASES.items() if issubclass(engine.ABILITIES[name], base)
         )
-        own = protocol.__annotations__.keys() - child.PROTOCOLS[kind].__annotations__.keys()
+        own = protocol.__annotations__.keys() - calls.PROTOCOLS[kind].__annotations__.keys()
         values = {one: {"a": "en"} for one in own}
-        made = there(kind, name, **dict.fromkeys(child.PROTOCOLS[kind].__annotations__), **values)
-        for one, value in crossed({key: child.plain(v) for key, v in values.items()}).items():
+        made = there(kind, name, **dict.fromkeys(calls.PROTOCOLS[kind].__annotations__), **values)
+        for one, value in crossed({key: calls.plain(v) for key, v in values.items()}).items():
             assert getattr(made, one) in (value, True), (name, one)
         assert isinstance(made, protocol)
 
 
 @pytest.mark.parametrize("kind", engine.BASES)
 def test_every_method_that_a_protocol_promises_is_there(kind: str) -> None:
-    for name, promised in own_methods(child.PROTOCOLS[kind]).items():
+    for name, promised in own_methods(calls.PROTOCOLS[kind]).items():
         assert accepts(getattr(engine.BASES[kind], name), promised), name
     for name, promised in own_methods(protocols.Utterance).items():
         assert accepts(getattr(engine.IsolatedUtterance, name), promised), name
@@ -151,7 +152,7 @@ def public_names(made: type) -> set[str]:
     ],
 )
 def test_an_engine_offers_nothing_that_no_protocol_promises(kind: str, entry: Entry) -> None:
-    promised = set(child.PROTOCOLS[kind].__annotations__) | set(own_methods(child.PROTOCOLS[kind]))
+    promised = set(calls.PROTOCOLS[kind].__annotations__) | set(own_methods(calls.PROTOCOLS[kind]))
     for protocol in ABILITIES.values():
         promised |= set(protocol.__annotations__) | set(own_methods(protocol))
     offered = public_names(entry.load_class())
@@ -160,8 +161,8 @@ def test_an_engine_offers_nothing_that_no_protocol_promises(kind: str, entry: En
 
 def test_every_field_of_a_transcript_arrives() -> None:
     found = filled(Hypothesis)
-    assert engine.hypothesis(crossed(asdict(found))) == found
-    assert child.asr_options(crossed(asdict(filled(ASROptions)))) == filled(ASROptions)
+    assert adapters.hypothesis(crossed(asdict(found))) == found
+    assert calls.asr_options(crossed(asdict(filled(ASROptions)))) == filled(ASROptions)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_every_field_of_a_transcript_arrives() -> None:
     ids=lambda piece: type(piece).__name__,
 )
 def test_every_kind_of_piece_arrives(piece: Any) -> None:
-    arrived = engine.answer_piece(wire.Piece(1, crossed(child.plain_piece(piece))))
+    arrived = adapters.answer_piece(wire.Piece(1, crossed(calls.plain_piece(piece))))
     assert type(arrived) is type(piece) and arrived == piece
 
 
@@ -195,5 +196,5 @@ def test_every_kind_of_error_arrives(kind: type) -> None:
         """What an adapter makes of it for itself."""
 
     for raised in (kind("because"), OfALibrary("because")):
-        arrived = engine_error(crossed(child.kind_of(raised)), "because")
+        arrived = engine_error(crossed(calls.kind_of(raised)), "because")
         assert type(arrived) is kind and str(arrived) == "because"

@@ -244,7 +244,7 @@ if sys.argv[1] == "loading":
 engine = load("llm", "odd", python=sys.executable)
 pieces = engine.stream_chat([("user", sys.argv[1])], max_tokens=9, temperature=0.0)
 next(pieces)
-print(engine._keeper.child_now().pid, flush=True)
+print(engine._way.child_now().pid, flush=True)
 if sys.argv[2] != "leave":
     threading.Event().wait()
 """

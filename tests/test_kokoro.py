@@ -134,7 +134,7 @@ def test_a_voice_is_killed_in_mid_sentence_and_is_back(libraries, folder, caplog
         assert dict(engine.voice_languages) == {name: language_of(name) for name in VOICES}
         pieces = engine.synthesize("word and word, " * 60)
         next(pcm for pcm in pieces if len(pcm))
-        os.kill(engine._keeper.child(0).pid, signal.SIGKILL)
+        os.kill(engine._way.child(0).pid, signal.SIGKILL)
         with pytest.raises(EngineError, match="started again"):
             list(pieces)
         eventually(lambda: engine.up)

@@ -93,8 +93,8 @@ def made(link: chains.Link, name: str, settings: Settings, tell: Tell, changed: 
 def of_settings(settings: Settings, tell: Tell, changed: Changed) -> tuple[Link, ...]:
     """What LLM_ENGINE and its settings say. No time limit: it is the operator's own choice."""
     name = settings.llm_engine
-    load_chosen = functools.partial(_load_chosen, settings, tell)
-    chosen = Link(name, load_chosen, remote=name not in LOCAL, changed=changed)
+    build = functools.partial(load_chosen, settings, tell)
+    chosen = Link(name, build, remote=name not in LOCAL, changed=changed)
     if name in LOCAL:
         return (chosen,)
     embedded = functools.partial(load_embedded, settings, tell)
@@ -160,7 +160,8 @@ def _load(link: chains.Link, settings: Settings, tell: Tell) -> LLM:
     return found
 
 
-def _load_chosen(settings: Settings, tell: Tell) -> LLM:
+def load_chosen(settings: Settings, tell: Tell) -> LLM:
+    """The engine of LLM_ENGINE."""
     options = engine_options(settings.llm_option)
     if settings.llm_engine == EMBEDDED:
         return load_embedded(settings, tell)

@@ -72,7 +72,7 @@ class VoiceLink:
         """Load it: in a thread of its own, until it is there, where it runs elsewhere. Raises what
         a voice of this process raises.
         """
-        options = _options(self._settings)
+        options = options_of(self._settings)
         if self.elsewhere:
             threading.Thread(target=self._load, args=(options,), name="voice", daemon=True).start()
         else:
@@ -171,8 +171,11 @@ def _apart(engine: str, options: dict[str, Any]) -> bool:
     return engine not in HERE and options.get("language", LANGUAGE) == LANGUAGE
 
 
-def _options(settings: Settings) -> dict[str, Any]:
-    """What the engine is built with. Raises ModelError for a model that cannot be had."""
+def options_of(settings: Settings, apart: bool = True) -> dict[str, Any]:
+    """What the engine is built with; `apart`: in a process of its own, where it is one for that.
+
+    Raises ModelError for a model that cannot be had.
+    """
     engine, options = settings.tts_engine, engine_options(settings.tts_option)
     # they know their own names and files
     named = engine == "whisperspeech" or is_by_url(engine)
@@ -186,7 +189,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         if engine == "cartesia":
             key = key or settings.cartesia_api_key
         options |= {"url": settings.tts_url or None, "key": key or None}
-    elif _apart(engine, options):
+    elif apart and _apart(engine, options):
         options.setdefault("python", interpreter_of(engine))
     custom = voices_of(settings).is_id(settings.tts_voice)  # which the engine gets when it speaks
     return {"model": path, "voice": None if custom else settings.tts_voice or None, **options}

@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any, NoReturn
@@ -25,64 +25,25 @@ if sys.version_info < (3, 10):  # noqa: UP036 - it is not the interpreter that t
     )
 
 from whisperfusion import json_log
-from whisperfusion.engines import (
-    ASR,
-    LLM,
-    TTS,
-    ASROptions,
-    BatchASR,
-    Calling,
-    CloningTTS,
-    ConstrainedLLM,
-    LanguageDetectingASR,
-    MultilingualTTS,
-    Progress,
-    Thought,
-    ToolCall,
-    ToolLLM,
-    Truncated,
-    WarmLLM,
-    load,
+from whisperfusion.engines import load
+from whisperfusion.engines.elsewhere.calls import (
+    STREAMS,
+    Job,
+    asr_options,
+    attributes_of,
+    failed,
+    history,
+    kind_of,
+    stream,
 )
-from whisperfusion.errors import (
-    EngineError,
-    GaveWay,
-    Refused,
-    Unsayable,
-    failed_on_input,
-    lost_for_good,
-)
-from whisperfusion.tools import from_chat_completions
+from whisperfusion.errors import EngineError, failed_on_input, lost_for_good
 from whisperfusion.wire import engine_pipe as wire
 
 CHUNK = 1 << 16  # what a pipe holds
 FORMAT = "%(asctime)s %(levelname)-7s %(name)-7s %(message)s"  # as the server's own log
-PROTOCOLS = {"asr": ASR, "llm": LLM, "tts": TTS}  # their attributes are told
-# of engines that have them
-ABILITIES = (
-    BatchASR,
-    CloningTTS,
-    ConstrainedLLM,
-    LanguageDetectingASR,
-    MultilingualTTS,
-    ToolLLM,
-    WarmLLM,
-)
-STREAMS = ("synthesize", "stream_chat", "stream_json", "prefill", "transcribe", "transcribe_batch")
-# of errors; what an engine raises is one of these over there, too
-KINDS = {kind.__name__: kind for kind in (EngineError, GaveWay, Refused, Unsayable)}
 BUG = 70  # exit status
 
 log = logging.getLogger("engine")
-
-
-class Job:
-    """A call that gives pieces, and how far its listener is."""
-
-    def __init__(self) -> None:
-        self.room = threading.Semaphore(wire.WINDOW)
-        self.cancelled = False
-        self.unwanted: set[int] = set()
 
 
 class Far:
@@ -151,12 +112,7 @@ class Far:
                 )
             )
         else:
-            able = [one for one in ABILITIES if isinstance(self._engine, one)]
-            promised = [
-                name for one in (PROTOCOLS[request.kind], *able) for name in one.__annotations__
-            ]
-            told = {name: plain(getattr(self._engine, name)) for name in promised}
-            self._send(wire.Ready({**told, "abilities": [one.__name__ for one in able]}))
+            self._send(wire.Ready(attributes_of(request.kind, self._engine)))
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -180,19 +136,15 @@ class Far:
             elif isinstance(message, wire.Unwanted):
                 job.unwanted.update(message.parts)
             else:
-                job.cancelled = True
-                job.room.release()  # it may wait for room
+                job.cancel()
 
     def _answer(self, work: Callable[[wire.Call], Any], call: wire.Call) -> None:
         try:
             answer: wire.Message = wire.Done(call.id, work(call))
-        except EngineError as error:
-            answer = wire.Failed(call.id, str(error), kind_of(error))
         except BaseException as error:  # a panic of a Rust library is not an Exception
             if lost_for_good(error):
                 raise
-            log.exception("a call of %s failed", call.method)
-            answer = wire.Failed(call.id, str(failed_on_input(error)), EngineError.__name__)
+            answer = failed(call, error)
         self._jobs.pop(call.id, None)
         self._send(answer)
 
@@ -237,96 +189,7 @@ class Far:
         return told
 
     def _stream(self, call: wire.Call) -> None:
-        job, pieces = self._jobs[call.id], self._pieces(call)
-        try:
-            for piece in pieces:
-                message = (
-                    wire.Piece(call.id, pcm=piece)
-                    if call.method == "synthesize"
-                    else wire.Piece(call.id, plain_piece(piece))
-                )
-                if job.cancelled:
-                    return
-                # the other end makes its own pulses
-                if message.value or message.pcm is not None and len(message.pcm):
-                    job.room.acquire()
-                    self._send(message)
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
-
-    def _pieces(self, call: wire.Call) -> Any:
-        given = call.arguments
-        match call.method:
-            case "synthesize":
-                return self._engine.synthesize(given["text"], given["voice"], given["speed"])
-            case "stream_chat":
-                limits = {name: given[name] for name in ("max_tokens", "temperature")}
-                return self._engine.stream_chat(history(call), **limits, **tools(call))
-            case "stream_json":
-                return self._engine.stream_json(
-                    history(call), given["schema"], max_tokens=given["max_tokens"]
-                )
-            case "prefill":
-                return self._engine.prefill(history(call), **tools(call))
-            case "transcribe":
-                return self._engine.transcribe(call.pcm, asr_options(given["options"]))
-        return self._transcribe_batch(call)
-
-    def _transcribe_batch(self, call: wire.Call) -> Any:
-        assert call.pcm is not None, call
-        recordings, at = [], 0
-        for length, options in call.arguments["recordings"]:
-            recordings.append((call.pcm[at : at + length], asr_options(options)))
-            at += length
-        unwanted = self._jobs[call.id].unwanted
-        return self._engine.transcribe_batch(recordings, lambda at: at not in unwanted)
-
-
-def history(call: wire.Call) -> tuple[tuple[str, str], ...]:
-    return tuple((role, text) for role, text in call.arguments["history"])
-
-
-def asr_options(values: dict[str, Any]) -> ASROptions:
-    return ASROptions(**{**values, "languages": tuple(values["languages"])})
-
-
-def tools(call: wire.Call) -> dict[str, Any]:
-    """As keyword argument, which only an engine with functions knows."""
-    fields = call.arguments["tools"]
-    return {"tools": from_chat_completions(fields)} if fields else {}
-
-
-def plain(attribute: Any) -> Any:
-    """An attribute of an engine as JSON."""
-    return dict(attribute) if isinstance(attribute, Mapping) else attribute
-
-
-def plain_piece(piece: Any) -> Any:
-    """A piece of an answer or of a transcript as JSON."""
-    match piece:
-        case Thought():
-            return {"nothing_yet": "thought"}
-        case Calling():
-            return {"nothing_yet": "calling"}
-        case Progress():
-            return {"nothing_yet": "progress"}
-        case Truncated():
-            return {"nothing_yet": "truncated"}
-        case ToolCall():
-            return {"tool_call": asdict(piece)}
-        case str():
-            return piece
-        case (at, segment):
-            return {"at": at, "segment": asdict(segment)}
-    return asdict(piece)
-
-
-def kind_of(error: BaseException) -> str:
-    """The name in `KINDS` of the nearest class of `error`."""
-    nearest = next((one for one in type(error).__mro__ if one in KINDS.values()), EngineError)
-    return nearest.__name__
+        stream(self._engine, call, self._jobs[call.id], self._send)
 
 
 def write(descriptor: int, data: bytes | memoryview) -> None:

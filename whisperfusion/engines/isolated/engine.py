@@ -8,7 +8,7 @@ Services see an engine like any other, with every ability that it has there: the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from queue import Empty
@@ -17,53 +17,42 @@ from typing import Any
 import numpy as np
 
 from whisperfusion.audio import Samples
+from whisperfusion.engines.elsewhere.adapters import (
+    FarASR,
+    FarConstrainedLLM,
+    FarLanguageDetectingASR,
+    FarLLM,
+    FarMultilingualTTS,
+    FarToolLLM,
+    FarTTS,
+    FarWarmLLM,
+    able,
+    engine_error,
+    hypothesis,
+    segment,
+)
 from whisperfusion.engines.isolated.keeper import Keeper
-from whisperfusion.engines.isolated.process import Call, Child, engine_error
+from whisperfusion.engines.isolated.process import Call, Child
 from whisperfusion.engines.protocols import (
     ASROptions,
-    Calling,
     ChatHistory,
     Hypothesis,
     Job,
-    Progress,
     Recording,
     Segment,
-    Thought,
-    ToolCall,
-    Truncated,
-    Word,
 )
 from whisperfusion.errors import EngineError
-from whisperfusion.tools import NO_TOOLS, Tools
-from whisperfusion.wire import engine_pipe as wire
 
 BEGIN_S = 0.25  # `create_utterance` is called by an event loop
 
 
-class IsolatedASR:
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper, self.close = keeper, keeper.close
-        self.model: str = keeper.attributes["model"]
-        self.device: str = keeper.attributes["device"]
-        self.languages: tuple[str, ...] = keeper.attributes["languages"]
-
+class IsolatedASR(FarASR):
     def create_utterance(self, options: ASROptions) -> IsolatedUtterance:
-        return IsolatedUtterance(self._keeper, options)
-
-    def transcribe(self, pcm: Samples, options: ASROptions) -> Iterator[Segment]:
-        yield from self._keeper.stream(
-            "transcribe",
-            {"options": asdict(options)},
-            lambda piece: segment(piece.value),
-            None,
-            pcm,
-        )
+        return IsolatedUtterance(self._way, options)
 
 
-class IsolatedLanguageDetectingASR(IsolatedASR):
-    def detect_language(self, pcm: Samples) -> tuple[str, float]:
-        language, probability = self._keeper.child_now().ask("detect_language", {}, pcm).result()
-        return language, probability
+class IsolatedLanguageDetectingASR(IsolatedASR, FarLanguageDetectingASR):
+    pass
 
 
 class IsolatedBatchASR(IsolatedASR):
@@ -71,7 +60,7 @@ class IsolatedBatchASR(IsolatedASR):
         """Those whose utterances live in the child at hand go together, if their audio can be
         joined; the others one by one.
         """
-        child = self._keeper.child_now()
+        child = self._way.child_now()
         results: dict[int, Hypothesis | Exception] = {}
         together: list[int] = []
         for at, (utterance, pcm, final) in enumerate(jobs):
@@ -113,7 +102,7 @@ class IsolatedBatchASR(IsolatedASR):
             dropped.update(new)
             return new
 
-        for found in self._keeper.stream(
+        for found in self._way.stream(
             "transcribe_batch",
             {"recordings": asked},
             lambda piece: (piece.value["at"], segment(piece.value["segment"])),
@@ -188,105 +177,22 @@ class IsolatedUtterance:
         self._begun = None
 
 
-class IsolatedLLM:
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper, self.close = keeper, keeper.close
-        self.model: str = keeper.attributes["model"]
-        self.device: str = keeper.attributes["device"]
-        self.parallel: int = keeper.attributes["parallel"]
-
-    def stream_chat(
-        self, history: ChatHistory, *, max_tokens: int, temperature: float
-    ) -> Iterator[str | ToolCall]:
-        yield from self._stream_chat(history, max_tokens, temperature, NO_TOOLS)
-
-    def prefill(self, history: ChatHistory) -> Iterator[str]:
-        yield from self._prefill(history, NO_TOOLS)
-
-    def _stream_chat(
-        self, history: ChatHistory, max_tokens: int, temperature: float, tools: Tools
-    ) -> Iterator[str | ToolCall]:
-        asked = {
-            "history": list(history),
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "tools": offered(tools),
-        }
-        found: Iterator[str | ToolCall] = self._keeper.stream(
-            "stream_chat", asked, answer_piece, ""
-        )
-        yield from found
-
-    def _prefill(self, history: ChatHistory, tools: Tools) -> Iterator[str]:
-        asked = {"history": list(history), "tools": offered(tools)}
-        yield from self._keeper.stream("prefill", asked, lambda piece: "", "")
-
-
-class IsolatedToolLLM(IsolatedLLM):
-    accepts_tools = True
-
-    def stream_chat(
-        self,
-        history: ChatHistory,
-        *,
-        max_tokens: int,
-        temperature: float,
-        tools: Tools = NO_TOOLS,
-    ) -> Iterator[str | ToolCall]:
-        yield from self._stream_chat(history, max_tokens, temperature, tools)
-
-    def prefill(self, history: ChatHistory, tools: Tools = NO_TOOLS) -> Iterator[str]:
-        yield from self._prefill(history, tools)
-
-
-class IsolatedConstrainedLLM(IsolatedLLM):
-    @property
-    def small(self) -> bool:
-        return bool(self._keeper.attributes["small"])
-
-    def stream_json(
-        self, history: ChatHistory, schema: Mapping[str, Any], *, max_tokens: int
-    ) -> Iterator[str]:
-        asked = {"history": list(history), "schema": dict(schema), "max_tokens": max_tokens}
-        yield from self._keeper.stream(
-            "stream_json", asked, lambda piece: str(answer_piece(piece)), ""
-        )
-
-
-class IsolatedWarmLLM(IsolatedLLM):
+class IsolatedWarmLLM(FarWarmLLM):
     def warm_up(self, history: ChatHistory) -> None:
         asked = {"history": list(history)}
         # the cache of a later child is empty, and whoever asked for this does not know
-        self._keeper.again = lambda child: child.ask("warm_up", asked)
-        self._keeper.child_now().ask("warm_up", asked).result()
+        self._way.again = lambda child: child.ask("warm_up", asked)
+        super().warm_up(history)
 
 
-class IsolatedTTS:
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper, self.close = keeper, keeper.close
-        self.model: str = keeper.attributes["model"]
-        self.device: str = keeper.attributes["device"]
-        self.sample_rate: int = keeper.attributes["sample_rate"]
-        self.voices: tuple[str, ...] = keeper.attributes["voices"]
-        self.language: str | None = keeper.attributes["language"]
-
+class IsolatedTTS(FarTTS):
     @property
     def up(self) -> bool:
-        return self._keeper.child(0) is not None
-
-    def synthesize(
-        self, text: str, voice: str | None = None, speed: float = 1.0
-    ) -> Iterator[Samples]:
-        asked = {"text": text, "voice": voice, "speed": speed}
-        nothing_yet: Samples = np.zeros(0, np.float32)
-        yield from self._keeper.stream("synthesize", asked, samples_in, nothing_yet)
+        return self._way.child(0) is not None
 
 
-class IsolatedMultilingualTTS(IsolatedTTS):
-    @property
-    def voice_languages(self) -> Mapping[str, str]:
-        languages: Mapping[str, str] = self._keeper.attributes["voice_languages"]
-        return languages
+class IsolatedMultilingualTTS(IsolatedTTS, FarMultilingualTTS):
+    pass
 
 
 class IsolatedCloningTTS(IsolatedTTS):
@@ -295,15 +201,14 @@ class IsolatedCloningTTS(IsolatedTTS):
     clones = True
 
 
-BASES: dict[str, type] = {"asr": IsolatedASR, "llm": IsolatedLLM, "tts": IsolatedTTS}
-# of the names in `child.ABILITIES`
+BASES: dict[str, type] = {"asr": IsolatedASR, "llm": FarLLM, "tts": IsolatedTTS}
 ABILITIES: dict[str, type] = {
     "BatchASR": IsolatedBatchASR,
     "LanguageDetectingASR": IsolatedLanguageDetectingASR,
     "CloningTTS": IsolatedCloningTTS,
     "MultilingualTTS": IsolatedMultilingualTTS,
-    "ConstrainedLLM": IsolatedConstrainedLLM,
-    "ToolLLM": IsolatedToolLLM,
+    "ConstrainedLLM": FarConstrainedLLM,
+    "ToolLLM": FarToolLLM,
     "WarmLLM": IsolatedWarmLLM,
 }
 
@@ -319,40 +224,4 @@ def isolated(
             f"a {kind} engine cannot run in another interpreter; only {', '.join(BASES)} engines "
             "take python="
         )
-    keeper = Keeper(kind, name, python, options, again)
-    able = tuple(ABILITIES[ability] for ability in keeper.attributes["abilities"])
-    base = BASES[kind]
-    return (type(base.__name__, able, {}) if able else base)(keeper)
-
-
-def offered(tools: Tools) -> dict[str, Any] | None:
-    return tools.for_chat_completions() if tools else None
-
-
-def answer_piece(piece: wire.Piece) -> str | ToolCall:
-    """A piece of an answer as the child's engine gave it; see `child.plain_piece`."""
-    match piece.value:
-        case str(text):
-            return text
-        case {"tool_call": call}:
-            return ToolCall(**call)
-        case {"nothing_yet": "thought"}:
-            return Thought()
-        case {"nothing_yet": "truncated"}:
-            return Truncated()
-        case {"nothing_yet": "calling"}:
-            return Calling()
-    return Progress()
-
-
-def samples_in(piece: wire.Piece) -> Samples:
-    assert piece.pcm is not None, piece
-    return piece.pcm
-
-
-def hypothesis(values: dict[str, Any]) -> Hypothesis:
-    return Hypothesis(**{**values, "segments": tuple(segment(one) for one in values["segments"])})
-
-
-def segment(values: dict[str, Any]) -> Segment:
-    return Segment(**{**values, "words": tuple(Word(**word) for word in values["words"])})
+    return able(BASES[kind], ABILITIES, Keeper(kind, name, python, options, again))

@@ -26,7 +26,8 @@ from typing import Any, TypeVar
 
 from whisperfusion import json_log
 from whisperfusion.audio import Samples
-from whisperfusion.engines.isolated.process import Child, engine_error
+from whisperfusion.engines.elsewhere.adapters import engine_error, told_attributes
+from whisperfusion.engines.isolated.process import Child
 from whisperfusion.engines.pump import PULSE_S
 from whisperfusion.errors import EngineError
 from whisperfusion.wire import WireError
@@ -136,6 +137,10 @@ class Keeper:
         finally:
             child.leave(call)
 
+    def value(self, method: str, arguments: dict[str, Any], pcm: Samples | None = None) -> Any:
+        """The result of a call without pieces."""
+        return self.child_now().ask(method, arguments, pcm).result()
+
     def close(self) -> None:
         """End the child. Not needed before the end of the process, which ends it too."""
         self._closing.set()
@@ -210,10 +215,7 @@ class Keeper:
             log.info("%s is back", self._who)
             self.again(child)
         with self._changed:
-            self.attributes = {
-                name: tuple(v) if isinstance(v, list) else v
-                for name, v in message.attributes.items()
-            }
+            self.attributes = told_attributes(message.attributes)
             self._child = child
             self._changed.notify_all()
 

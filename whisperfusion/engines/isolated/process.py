@@ -22,7 +22,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from whisperfusion.audio import Samples
-from whisperfusion.engines.isolated.child import CHUNK, KINDS, write
+from whisperfusion.engines.elsewhere.adapters import engine_error
+from whisperfusion.engines.isolated.child import CHUNK, write
 from whisperfusion.engines.pump import soon
 from whisperfusion.errors import EngineError
 from whisperfusion.paths import run_module
@@ -181,11 +182,6 @@ class Child:
                 for part in parts:
                     write(self._requests, part)
         os.close(self._requests)
-
-
-def engine_error(kind: str, text: str) -> EngineError:
-    """The error of the child's engine; see `child.kind_of`."""
-    return KINDS.get(kind, EngineError)(text)
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Engines as servers, for cells on other machines: docs/cluster.md."""
