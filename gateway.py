@@ -167,11 +167,13 @@ def _add_operations(
         tools,
         traces,
     )
+    from whisperfusion.gateway.operations.disk import DiskSpace
 
     snapshot = app.state.snapshot
     app.include_router(health.router(snapshot))
     app.include_router(readiness.router(snapshot, by_process, lambda: False))
-    app.include_router(metrics.router(snapshot, by_process, app.state.batches.metrics))
+    disk = DiskSpace(settings.batches_dir)
+    app.include_router(metrics.router(snapshot, by_process, app.state.batches.metrics, disk))
     app.include_router(page.router(settings, app.state.agents, snapshot))
     app.include_router(docs.router())
     app.include_router(dashboard.router(snapshot, events))

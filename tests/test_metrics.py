@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ import gateway
 import main
 from whisperfusion import __version__
 from whisperfusion.call.degradation import BOUNDS_S, Degradation
+from whisperfusion.gateway.operations.disk import DiskSpace
 from whisperfusion.gateway.operations.metric_catalog import CATALOG, PREFIX
 from whisperfusion.gateway.operations.metrics import StageCollector
 from whisperfusion.messages import Histogram, Labelled, Metrics, Ready, Stage, Ticket
@@ -50,6 +52,7 @@ OWN = (
     "batch_requests",
     "batch_requests_failed",
     "batch_files_bytes",
+    "disk_free_bytes",
 )
 LLM = Metrics("llm", (("llm_chunks_total", 4e9), ("never_heard_of", -1.5)))
 
@@ -382,6 +385,37 @@ print(vitals["process_open_fds"], vitals["process_max_fds"])
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr) == ("3.0 3.0\n", "")
+
+
+async def test_free_space_is_that_of_the_disk_of_a_folder_that_is_not_made_yet(tmp_path):
+    ((name, found),) = await DiskSpace(tmp_path / "state" / "batches", wait_s=PATIENCE_S).metrics()
+    assert name == "disk_free_bytes"
+    assert abs(found / shutil.disk_usage(tmp_path).free - 1) < 0.1
+
+
+async def test_a_disk_that_does_not_answer_holds_one_thread_and_no_scrape(tmp_path):
+    asked, gate = [], threading.Event()
+
+    def free(folder: Path) -> int:
+        asked.append(folder)
+        assert gate.wait(PATIENCE_S)
+        return 7
+
+    disk = DiskSpace(tmp_path, free, wait_s=0.01)
+    for _ in range(3):
+        assert await disk.metrics() == ()
+    gate.set()
+    while not (found := await disk.metrics()):
+        await asyncio.sleep(0)
+    assert found == (("disk_free_bytes", 7.0),)
+    assert set(asked) == {tmp_path} and len(asked) <= 2
+
+
+async def test_a_disk_that_is_broken_has_no_value(tmp_path):
+    def free(folder: Path) -> int:
+        raise OSError("Input/output error")
+
+    assert await DiskSpace(tmp_path, free, wait_s=PATIENCE_S).metrics() == ()
 
 
 # --- through main -------------------------------------------------------------------------------

@@ -170,6 +170,7 @@ CATALOG = {
         "counter", "Requests of batches whose result is an error"
     ),
     "batch_files_bytes": Description("gauge", "Size of all files that are kept for batches"),
+    "disk_free_bytes": Description("gauge", "Free space where sessions and batches are kept"),
     # of each process
     "event_loop_stalls_total": Description(
         "counter",

@@ -31,6 +31,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from whisperfusion import __version__
+from whisperfusion.gateway.operations.disk import DiskSpace
 from whisperfusion.gateway.operations.health import StageSnapshot
 from whisperfusion.gateway.operations.metric_catalog import CATALOG, PREFIX
 from whisperfusion.messages import Histogram, Metrics, Stage
@@ -116,15 +117,16 @@ def router(
     snapshot: StageSnapshot,
     by_process: Mapping[str, Metrics],
     own: Callable[[], tuple[tuple[str, float], ...]],
+    disk: DiskSpace,
 ) -> APIRouter:
     """The route; it needs a key, like all but the page and /health. `own`: what the gateway counts
-    itself.
+    itself; `disk`: where the server keeps what it writes.
     """
     routes = APIRouter(tags=["metrics"])
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        here = Metrics("gateway", (*process.process_metrics(), *own()))
+        here = Metrics("gateway", (*process.process_metrics(), *own(), *await disk.metrics()))
         body = generate_latest(StageCollector(await snapshot(), {**by_process, here.name: here}))
         return Response(
             body, media_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"}
