@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from whisperfusion import __version__
 from whisperfusion.errors import SettingsError
-from whisperfusion.messages import Metrics, Notice, Ready, Stage, TurnLost
+from whisperfusion.messages import Drain, Drained, Metrics, Notice, Ready, Stage, TurnLost
 from whisperfusion.runtime import event_loop as loop
 from whisperfusion.runtime import process
 from whisperfusion.runtime.listener import Listener, listen_on, max_connections, url_host
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
     from whisperfusion.gateway.access.tls import Https
     from whisperfusion.gateway.decoding.pool import DecoderPool
+    from whisperfusion.gateway.draining import Draining
     from whisperfusion.gateway.operations.dashboard import EventLog
     from whisperfusion.gateway.realtime.client_secrets import ClientSecrets
+    from whisperfusion.gateway.wyoming.server import Server as Wyoming
 
 NAME = "gateway"
 # file descriptors: its own, and one for each of the two upstream sockets
@@ -50,6 +52,7 @@ def build_app(
     by_process: Mapping[str, Metrics],
     events: EventLog | None = None,
     https: Https | None = None,
+    draining: Draining | None = None,
 ) -> FastAPI:
     """The web application.
 
@@ -60,6 +63,7 @@ def build_app(
 
     from whisperfusion.gateway import errors, page
     from whisperfusion.gateway.decoding.pool import DecoderPool
+    from whisperfusion.gateway.draining import Draining
     from whisperfusion.gateway.realtime.client_secrets import ClientSecrets
 
     decoders = DecoderPool()
@@ -78,6 +82,7 @@ def build_app(
         lifespan=running,
         servers=[{"url": settings.root_path}] if settings.root_path else None,
     )
+    app.state.draining = draining or Draining()
     _add_state(app, settings, stages)
     client_secrets = ClientSecrets(f"{settings.api_prefix}/realtime")
     _add_protocols(app, settings, decoders, client_secrets)
@@ -141,7 +146,9 @@ def _add_batches(
 
     def busy() -> bool:
         values = (pair for metrics in by_process.values() for pair in metrics.values)
-        return any(name == "degradation_level" and value >= 1 for name, value in values)
+        return app.state.draining.started or any(
+            name == "degradation_level" and value >= 1 for name, value in values
+        )
 
     store = Store(settings.batches_dir, time.time)
     requests = Requests(app.state.upstream, decoders, app.state.snapshot, app.state.limits)
@@ -171,7 +178,8 @@ def _add_operations(
 
     snapshot = app.state.snapshot
     app.include_router(health.router(snapshot))
-    app.include_router(readiness.router(snapshot, by_process, lambda: False))
+    draining = app.state.draining
+    app.include_router(readiness.router(snapshot, by_process, lambda: draining.started))
     disk = DiskSpace(settings.batches_dir)
     app.include_router(metrics.router(snapshot, by_process, app.state.batches.metrics, disk))
     app.include_router(page.router(settings, app.state.agents, snapshot))
@@ -191,8 +199,10 @@ def _add_middleware(app: FastAPI, settings: Settings, client_secrets: ClientSecr
     from whisperfusion.gateway.access.middleware import AccessMiddleware
     from whisperfusion.gateway.access.root_path import RootPathMiddleware
     from whisperfusion.gateway.access.tls import PlainHttpMiddleware
+    from whisperfusion.gateway.draining import DrainingMiddleware
     from whisperfusion.gateway.request_ids import RequestIdMiddleware
 
+    app.add_middleware(DrainingMiddleware, draining=app.state.draining, is_public=page.is_public)
     app.add_middleware(
         AccessMiddleware,
         settings=settings,
@@ -250,23 +260,27 @@ async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
 
-    def receive(message: Stage | Metrics | Notice | TurnLost) -> None:
-        if isinstance(message, Metrics):
-            by_process[message.name] = message
-            return
-        if isinstance(message, Stage):
-            if stages.get(message.name) == message:
+    def receive(message: Stage | Metrics | Notice | TurnLost | Drain) -> None:
+        match message:
+            case Drain(within_s):
+                server.drain(within_s, lambda: outbox.put(Drained(NAME)))
                 return
-            stages[message.name] = message
-            if message.state == "down":
-                by_process.pop(message.name, None)
+            case Metrics(name):
+                by_process[name] = message
+                return
+            case Stage(name):
+                if stages.get(name) == message:
+                    return
+                stages[name] = message
+                if message.state == "down":
+                    by_process.pop(name, None)
         events.publish(message)
 
     def ready(address: str) -> None:
         outbox.put(Ready(NAME, "fastapi", "", address, time.monotonic() - started))
 
-    process.start_inbox_thread(inbox, receive, stopping)
     server = Server(settings, stages, by_process, events)
+    process.start_inbox_thread(inbox, receive, stopping)
     heartbeats = asyncio.create_task(
         process.send_heartbeats(NAME, outbox, lambda: None, stopping, server.served)
     )
@@ -288,12 +302,26 @@ class Server:
     ) -> None:
         self._settings, self._stages = settings, stages
         self._by_process = {} if by_process is None else by_process
+        from whisperfusion.gateway.draining import Draining
+
         self._events = events
         self._http: uvicorn.Server | None = None
+        self._wyoming: Wyoming | None = None
+        self._draining = Draining()
+
+    @property
+    def draining(self) -> bool:
+        return self._draining.started
 
     def served(self) -> int:
         """Requests since the start."""
         return self._http.server_state.total_requests if self._http is not None else 0
+
+    def drain(self, within_s: float, done: Callable[[], object]) -> None:
+        """Admit nothing more; `done` is called when what was admitted has ended."""
+        if self._wyoming is not None:
+            self._wyoming.stop_listening()
+        self._draining.start(within_s, done)
 
     async def run(self, stopping: asyncio.Event, ready: Callable[[str], None]) -> None:
         """Listen, call `ready` with the address, and serve until `stopping` is set."""
@@ -304,7 +332,9 @@ class Server:
         listener = listen(settings.host, settings.http_port, settings.proxies)
         host, port = listener.getsockname()[:2]
         https = Https(settings, port) if settings.secure else None
-        app = build_app(settings, self._stages, self._by_process, self._events, https)
+        app = build_app(
+            settings, self._stages, self._by_process, self._events, https, self._draining
+        )
         self._http = http = _http_server(app, listener)
         # Server.serve() would take over the signals, which belong to this process; startup,
         # main_loop and shutdown are its three steps.
@@ -312,17 +342,19 @@ class Server:
         if https is not None:
             https.start(listener, _protocol_factory(http), self._stages)
         serving = asyncio.create_task(http.main_loop())
-        wyoming = None
         if settings.wyoming_port:
-            wyoming = Wyoming(settings, app.state.upstream, app.state.snapshot, app.state.limits)
-            await wyoming.start()
+            state = app.state
+            self._wyoming = Wyoming(
+                settings, state.upstream, state.snapshot, state.limits, self._draining.work
+            )
+            await self._wyoming.start()
         ready(f"{'https' if https else 'http'}://{url_host(host)}:{port}")
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
         http.should_exit = True
         if self._events is not None:
             self._events.close()
-        for other in (wyoming, https):
+        for other in (self._wyoming, https):
             if other is not None:
                 await other.close()
         await serving
@@ -365,11 +397,17 @@ def _protocol_factory(http: uvicorn.Server) -> Callable[[], asyncio.Protocol]:
 
 
 async def _run_alone(settings: Settings) -> None:
-    stopping = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    stopping, server = asyncio.Event(), Server(settings, None)
+
+    def terminate() -> None:
+        if settings.drain_s and not server.draining:
+            server.drain(settings.drain_s, stopping.set)
+        else:
+            stopping.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     loop.STALL_MONITOR.start()
-    server = Server(settings, None)
     await server.run(stopping, lambda address: log.info("the page is at %s", address))
 
 

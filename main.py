@@ -36,6 +36,8 @@ from whisperfusion.messages import (
     Cancel,
     CancelTimer,
     Commit,
+    Drain,
+    Drained,
     EndCall,
     ExtractFacts,
     FactsExtracted,
@@ -67,6 +69,7 @@ from whisperfusion.runtime import debugger, listener, process, tracing
 from whisperfusion.runtime.heartbeats import PausableClock
 from whisperfusion.runtime.ports import check_ports
 from whisperfusion.runtime.redaction import keep_keys_out_of_logs
+from whisperfusion.runtime.shutdown import ADMITTING, Shutdown
 from whisperfusion.runtime.stage_process import StageProcess
 from whisperfusion.settings import Settings
 
@@ -112,6 +115,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Notice: ("asr", "gateway"),
     Stage: ("asr", "llm", "tts", "gateway"),
     Metrics: ("gateway",),
+    Drain: ADMITTING,
 }
 
 # engine of the language model -> the stages that are ready before it is first started: TensorRT-LLM
@@ -134,6 +138,7 @@ class Supervisor:
             name: StageProcess.of(name, module, context) for name, module in STAGES.items()
         }
         self.signals: list[int] = []
+        self.shutdown = Shutdown(chosen.drain_s)
         self.started_at = time.monotonic()
         self.clock = PausableClock(STEP_S, self.started_at)
         self._ticked_at = self.started_at
@@ -166,7 +171,7 @@ class Supervisor:
     def _handle(self, name: str, message: Any, current: bool) -> None:
         """`current`: the message is of the running process, not of one that died before it."""
         child = self.children[name]
-        if isinstance(message, (Heartbeat, Ready, Metrics, Notice)) and not current:
+        if isinstance(message, (Heartbeat, Ready, Metrics, Notice, Drained)) and not current:
             return
         match message:
             case Heartbeat():
@@ -174,6 +179,9 @@ class Supervisor:
                 return
             case Ready():
                 self._on_ready(child, message)
+                return
+            case Drained():
+                self.shutdown.finished(name)
                 return
             case Metrics():
                 child.metrics = message
@@ -221,6 +229,8 @@ class Supervisor:
             child.inbox.put(other.stage)
             if other.metrics is not None and child.name in ROUTES[Metrics]:
                 child.inbox.put(other.metrics)
+        if self.shutdown.draining and child.name in ROUTES[Drain]:
+            child.inbox.put(Drain(self.shutdown.left_s(self.clock.seconds)))
 
     def _on_exit(self, child: StageProcess, why: str) -> None:
         """The process is dead: schedule its restart. Messages from now on wait in new queues."""
@@ -287,7 +297,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda signum, frame: self.signals.append(signum))
         try:
-            while not self.signals and not self.failed:
+            while not self.failed and not self._is_over():
                 self._tick(time.monotonic())
                 for child in self.children.values():
                     self._supervise(child)
@@ -296,6 +306,19 @@ class Supervisor:
         finally:
             self.stop()
         return 1 if self.failed else 0
+
+    def _is_over(self) -> bool:
+        """Whether to stop; at the first signal, main may ask the processes to drain instead."""
+        now = self.clock.seconds
+        if self.shutdown.drains(self.signals, self.announced, now):
+            drain = Drain(self.shutdown.left_s(now))
+            log.info(
+                "draining for up to %.0f s: no new calls (Ctrl-C or SIGTERM stops at once)",
+                drain.within_s,
+            )
+            self.route(drain)
+        ready = [child.name for child in self.children.values() if child.stage.state == "ready"]
+        return self.shutdown.is_due(self.signals, ready, now)
 
     def _tick(self, now: float) -> None:
         before = self.clock.seconds

@@ -25,6 +25,7 @@ from whisperfusion.call.client_options import check_languages, default_language,
 from whisperfusion.call.connection import Connections
 from whisperfusion.call.degradation import Degradation
 from whisperfusion.call.detectors import Detector, load_turn_model
+from whisperfusion.call.draining import Draining
 from whisperfusion.call.file_transcription import Reading
 from whisperfusion.call.memory import memory_of
 from whisperfusion.call.recognizers import asks_server, engine_name, load_asr, load_small
@@ -45,6 +46,8 @@ from whisperfusion.engines.chain.asr import ASRChain
 from whisperfusion.errors import GaveWay
 from whisperfusion.messages import (
     CallNotice,
+    Drain,
+    Drained,
     FactsExtracted,
     Labelled,
     Notice,
@@ -367,8 +370,19 @@ async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> Non
     service.start()
     stopping = asyncio.Event()
     connections = Connections(service)
+    draining = Draining(
+        service.callers, connections.recordings, service.memory, lambda: outbox.put(Drained("asr"))
+    )
+
+    def receive(message: Any) -> None:
+        if isinstance(message, Drain):
+            service.admission.draining = True
+            draining.start(message.within_s)
+        else:
+            service.deliver(message)
+
     async with listen(settings, settings.asr_port, "ASR_PORT", connections.serve) as server:
-        process.start_inbox_thread(inbox, service.deliver, stopping)
+        process.start_inbox_thread(inbox, receive, stopping)
         outbox.put(
             Ready(
                 "asr",

@@ -86,7 +86,7 @@ export class Call {
     const token = this.token();
     /** @type {{ token?: string }} */
     const secret = token ? { token } : {};
-    const asr = new WebSocket(address(this.base, "transcription", secret));
+    const asr = new WebSocket(address(this.base, "transcription", { uid, ...secret }));
     const tts = new WebSocket(address(this.base, "audio", { uid, events: "1", format: SOUND.format, ...secret }));
     /** @type {Line} */
     const line = { uid, asr, tts, greeted: false, burst: 0, timeout: setTimeout(() => this.lost(line), READY_TIMEOUT_MS) };

@@ -390,6 +390,27 @@ class Notice:
     text: str
 
 
+# --- main -> the processes that admit work, and back ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Admit nothing more, and finish what was admitted.
+
+    What is left after `within_s` seconds is closed between turns, so that its client goes on at
+    another server.
+    """
+
+    within_s: float
+
+
+@dataclass(frozen=True)
+class Drained:
+    """Nothing is left of what the process `name` had admitted."""
+
+    name: str
+
+
 # --- worker -> main -> processes that ask ---------------------------------------------------------
 
 

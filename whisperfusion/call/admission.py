@@ -106,6 +106,13 @@ class Admission:
         late = self._load.level(now) >= FULL_LEVEL or self._predicted(now) > 1.0
         return self._place_free_min(active, now) if crowded or late and active >= FEW else 0.0
 
+    @property
+    def reason(self) -> str:
+        """Why the next call is not admitted."""
+        if self.draining:
+            return "this server is being restarted"
+        return "as many people talk as can be answered in time"
+
     def load(self, now: float) -> float:
         """0 to 1, where 1.0 = the next call would be asked to wait."""
         if self.wait_min(now) or self._at_limit():

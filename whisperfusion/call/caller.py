@@ -103,7 +103,7 @@ class Caller:
         options = first_options(handshake, settings, service.scored, agent)
         if memory is not None and memory.facts:
             options = replace(options, facts=memory.facts)
-        self._memory, self.resumed = memory, bool(memory and memory.resumed)
+        self.memory, self.resumed = memory, bool(memory and memory.resumed)
         went_on = memory.session if memory and self.resumed else None
         before = went_on.language if went_on else ""
         among = languages_of(settings, service.languages)
@@ -159,6 +159,11 @@ class Caller:
         self._changed = asyncio.Event()
         self.on_broken: Callable[[Exception], None] = lambda error: None  # ends the connection
         self.on_ended: Callable[[str], None] = lambda reason: None  # the same, politely
+        self.on_moved: Callable[[], object] = lambda: None  # its client goes on elsewhere
+
+    @property
+    def state(self) -> State:
+        return self.conversation.state
 
     def _receive(self, event: events.Event) -> list[turns.Command]:
         return self._door.receive(event, self._loop.time())
@@ -178,7 +183,7 @@ class Caller:
         """Raises EngineError when the recognizer cannot do what the handshake asks for."""
         self._service.create_utterance(self._language.options(self._options))
         self.join()
-        memory = self._memory
+        memory = self.memory
         unkept = Offer(resumed=False) if self._handshake.session else None
         offer = unkept if memory is None else memory.offer(self._handshake.send_history)
         self.view.ready(self._service.stages, self._started.listen_secret, offer)
@@ -270,8 +275,8 @@ class Caller:
     def hang_up(self) -> None:
         if self._timer:
             self._timer.cancel()
-        if self._memory is not None:
-            self._memory.end()
+        if self.memory is not None:
+            self.memory.end()
         self.timers.stop()
         if self._speakers is not None:
             self._speakers.hang_up()
@@ -416,8 +421,8 @@ class Caller:
         report(self.call, command, self._service)
 
     def _keep(self) -> None:
-        if self._memory is not None:
-            self._memory.keep()
+        if self.memory is not None:
+            self.memory.keep()
 
     def _request_transcript(self, urgent: bool) -> None:
         transcription = self.audio.transcription

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from whisperfusion import json_log
 from whisperfusion.agents import Agent, Agents, UnknownAgent
@@ -26,7 +27,7 @@ from whisperfusion.call.client_options import (
     usable,
     with_agents_speakers,
 )
-from whisperfusion.call.endings import LONGEST_REASON, break_off, send_away, while_there
+from whisperfusion.call.endings import LONGEST_REASON, break_off, move, send_away, while_there
 from whisperfusion.call.file_transcription import FileReader, Reading
 from whisperfusion.call.memory import CallMemory, Memory
 from whisperfusion.call.speaker_sample import QualityReader, SampleReader
@@ -83,6 +84,7 @@ class Connections:
         self._limits = Limits(0, 0)
         self._devices = Devices(self._settings.https_dir)
         self._custom = Usable(self._settings)
+        self.recordings: set[Any] = set()  # connections of those that are being read
         # uids of the callers, each with what is set when it has left
         self._names: dict[str, asyncio.Event] = {}
         most = self._settings.max_callers
@@ -132,14 +134,24 @@ class Connections:
         file = handshake.dialect is wire.Dialect.FILE
         loop = asyncio.get_running_loop()
         admission = self._service.admission
-        if not file and (minutes := admission.wait_min(loop.time())):
-            admission.turned_away(loop.time())
-            send_away(out, handshake.uid, minutes, "as many people talk as can be answered in time")
+        if admission.draining:
+            # what the gateway does not pass through belongs to a request that it has admitted
+            admitted = peer.from_gateway and urlsplit(connection.request.path).path == "/"
+        else:
+            admitted = file
+        if not admitted and (minutes := admission.wait_min(loop.time())):
+            if not file:
+                admission.turned_away(loop.time())
+            send_away(out, handshake.uid, minutes, admission.reason)
             return
         try:
             with self._limits.hold(FILES if file else self._calls, counted(peer)):
                 if file:
-                    await self._read_file(connection, handshake, out)
+                    self.recordings.add(connection)
+                    try:
+                        await self._read_file(connection, handshake, out)
+                    finally:
+                        self.recordings.discard(connection)
                 else:
                     await self._call(connection, first, handshake, agent, peer, out)
         except TooMany as problem:
@@ -232,6 +244,7 @@ class Connections:
             out.close(1000, reason[:LONGEST_REASON])
 
         caller.on_broken, caller.on_ended = lambda error: break_off(out, uid), end
+        caller.on_moved = lambda: move(out)
         service.callers[call] = caller
         service.admission.started(call, asyncio.get_running_loop().time())
         try:

@@ -29,6 +29,11 @@ def break_off(out: Outgoing, uid: str = "") -> None:
     out.close(1011, "see the message before")
 
 
+def move(out: Outgoing) -> None:
+    """End a connection whose client goes on at another server, with its session."""
+    out.close(1012, "this server is being restarted; connect again to go on")
+
+
 async def while_there(
     connection: Any,
     work: Coroutine[Any, Any, None],

@@ -137,6 +137,11 @@ class CallMemory:
         self._later = None
         self.keep()
 
+    def store(self) -> None:
+        """What has changed, at once."""
+        if self._of is not None and not self._over:
+            self._keep()
+
     def _keep(self) -> None:
         state = self._state()
         if state != self._kept:
@@ -232,6 +237,11 @@ class Memory:
 
     def metrics(self) -> tuple[tuple[str, float], ...]:
         return (("session_store_up", float(self._writer.up)),)
+
+    async def stored(self, memory: CallMemory) -> None:
+        """Writes what is known of a call now; waits for a store that is slow, but not for long."""
+        memory.store()
+        await asyncio.to_thread(self._writer.settled, memory.session.id, SETTLE_S)
 
     def close(self) -> None:
         """Write what waits. Blocks, for seconds at most."""

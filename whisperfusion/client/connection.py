@@ -115,7 +115,7 @@ class Call:
     async def _open(self) -> None:
         if self._wants_audio:
             self._tts = await self._connect_audio()
-        asr = self._asr = await open_socket(self._asr_url, self._headers)
+        asr = self._asr = await open_socket(self._named(self._asr_url), self._headers)
         handshake = {"uid": self.uid, "events": True, "audio_format": self._format}
         try:
             await asr.send(json.dumps({**handshake, **self._options}))
@@ -129,9 +129,14 @@ class Call:
             self._readers["tts"] = asyncio.create_task(self._read_tts(self._tts))
         self._connected.set()
 
+    def _named(self, url: str, **more: str) -> str:
+        """Both addresses have the uid, by which a balancer keeps them on one server."""
+        joined = "&" if "?" in url else "?"
+        return f"{url}{joined}{urlencode({'uid': self.uid, **more})}"
+
     async def _connect_audio(self) -> ClientConnection:
-        query = urlencode({"uid": self.uid, "events": 1, "format": self._format})
-        return await open_socket(f"{self._tts_url}?{query}", self._headers)
+        url = self._named(str(self._tts_url), events="1", format=self._format)
+        return await open_socket(url, self._headers)
 
     async def _prove(self) -> None:
         """Shows on 8888 that this client is the caller: no other connection gets its audio."""

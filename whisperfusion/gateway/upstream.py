@@ -108,7 +108,7 @@ def api_errors(busy: str = ALL_BUSY) -> Iterator[None]:
     try:
         yield
     except ServerBusy as error:
-        after_s = 60 * error.minutes if busy is RECORDINGS_BUSY else BUSY_S
+        after_s = 60 * error.minutes
         raise ApiError(429, busy, code="rate_limit_exceeded", retry_after_s=after_s) from error
     except CallRefused as error:
         raise ApiError(400, str(error), code="invalid_value") from error

@@ -229,6 +229,13 @@ class Fields:
         high=10000,
     )
     max_call_s: float = _setting(3600, "longest call, seconds", low=1, high=86400 * 7)
+    drain_s: float = _setting(
+        0.0,
+        "seconds that calls may go on after SIGTERM, while no new one is admitted; then their "
+        "clients go on at another server of STORE_URL (docs/cells.md). 0 = stop at once",
+        low=0,
+        high=86400,
+    )
     cors_origins: str = _setting(
         "", "origins of other web sites that may connect, comma separated; * = all"
     )

@@ -73,6 +73,10 @@ class Assistant:
         # of this connection, for a next call whose session the server does not know any more
         self._history: deque[dict[str, str]] = deque(maxlen=HISTORY_LINES)
 
+    def at_rest(self) -> bool:
+        """Whether it is between two turns."""
+        return not self._sounding and not self._audio.started
+
     async def serve(self, message: Any) -> None:
         """`message`: the first; None: the client goes on with an earlier conversation, whose last
         reply it may be waiting for.

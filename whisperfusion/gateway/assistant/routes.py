@@ -72,7 +72,9 @@ def router(settings: Settings, upstream: Upstream, decoders: DecoderPool, host: 
             )
             await client.close(1008)
             return
-        await Assistant(client, upstream, decoders, query, settings).serve(first)
+        connection = Assistant(client, upstream, decoders, query, settings)
+        with client.app.state.draining.session(client, connection.at_rest):
+            await connection.serve(first)
 
     return routes
 

@@ -187,11 +187,12 @@ class RealtimeCall:
     async def rest(self) -> None:
         """The client has sent nothing for long: its place is for others, unless something would be
         lost."""
-        if self._at_rest:
+        if self.at_rest:
             await self.end("the session was idle")
 
     @property
-    def _at_rest(self) -> bool:
+    def at_rest(self) -> bool:
+        """Whether no turn, response or tool is under way."""
         busy = self.response is not None or self.mcp.busy
         return not busy and self._overlap is None and self._input.at_rest
 
@@ -452,7 +453,7 @@ class RealtimeCall:
     async def _closed(self, reason: str) -> None:
         """The server ended the call. The next event of the client opens another, which knows the
         conversation."""
-        idle = self._at_rest
+        idle = self.at_rest
         await self.end(reason)
         if not idle:
             await self._send(error(RealtimeError("server_down", reason)))

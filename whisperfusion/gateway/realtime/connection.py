@@ -115,6 +115,10 @@ class Realtime:
             "output_audio_buffer.clear": self._responses.cancel,
         }
 
+    def at_rest(self) -> bool:
+        """Whether it is between two turns."""
+        return self._call.at_rest
+
     async def serve(self) -> None:
         try:
             await self._send(

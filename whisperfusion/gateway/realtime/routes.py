@@ -45,6 +45,8 @@ def router(
         beta = Beta() if old else None
         earlier = query.get("conversation", "")[:NAME_LENGTH]
         more = (session, agents, beta)
-        await Realtime(client, upstream, settings, voices, *more, earlier=earlier).serve()
+        connection = Realtime(client, upstream, settings, voices, *more, earlier=earlier)
+        with client.app.state.draining.session(client, connection.at_rest):
+            await connection.serve()
 
     return routes

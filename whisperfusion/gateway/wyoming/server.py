@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from whisperfusion.gateway.operations.health import StageSnapshot
@@ -36,11 +37,17 @@ log = logging.getLogger("gateway")
 
 
 class Server:
-    """Use `start`; it listens until `close`."""
+    """Use `start`; it listens until `stop_listening` or `close`. Every connection is `work`."""
 
     def __init__(
-        self, settings: Settings, upstream: Upstream, snapshot: StageSnapshot, limits: Limits
+        self,
+        settings: Settings,
+        upstream: Upstream,
+        snapshot: StageSnapshot,
+        limits: Limits,
+        work: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._work = work
         self._settings, self._upstream, self._snapshot, self._limits = (
             settings,
             upstream,
@@ -62,9 +69,13 @@ class Server:
         )
         log.info("Wyoming on %s, port %d", host, port)
 
-    async def close(self) -> None:
+    def stop_listening(self) -> None:
+        """Those who are connected go on."""
         if self._server is not None:
             self._server.close()
+
+    async def close(self) -> None:
+        self.stop_listening()
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -74,7 +85,8 @@ class Server:
         assert task is not None
         self._open.add(task)
         try:
-            await self._admit(reader, writer, writer.get_extra_info("peername") or ("", 0))
+            with self._work():
+                await self._admit(reader, writer, writer.get_extra_info("peername") or ("", 0))
         except (OSError, asyncio.CancelledError):
             pass
         except Exception:
