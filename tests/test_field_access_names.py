@@ -172,6 +172,32 @@ def test_b2_relative_a_freed_nameless_listener_serves_the_next_page():
     assert ben.listener is nameless
 
 
+def test_a_listener_is_looked_at_for_its_own_call_only():
+    """With each of 250 looked at for every call, a process was held for 15 s, and killed."""
+    looked = 0
+
+    class Watched(Listener8888):
+        @property
+        def address(self) -> str:
+            nonlocal looked
+            looked += 1
+            return "1.1.1.1"
+
+        @address.setter
+        def address(self, value: str) -> None:
+            return
+
+    count = 250
+    calls = [call_of(f"u{at}", secret=f"s{at}") for at in range(count)]
+    own = [
+        Watched(f"u{at}", None, Name(f"u{at}", listen_secret=f"s{at}" if at % 2 else ""), "", -1)  # type: ignore[arg-type]
+        for at in range(count)
+    ]
+    assert pair(calls, own[::-1]) == []
+    assert [call.listener for call in calls] == own
+    assert count <= 2 * looked <= 4 * count
+
+
 async def test_b2_another_key_on_8888_is_refused_and_the_caller_is_heard(keyed_server):
     server = keyed_server
     ours, theirs = {"Authorization": "Bearer sesame-one"}, {"X-API-Key": "sesame-two"}

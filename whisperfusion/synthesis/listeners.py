@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 IDLE_S = 600.0  # a connection that has no use is closed
 
 
-@dataclass
+@dataclass(eq=False)
 class Listener:
-    """A connection on 8888."""
+    """A connection on 8888; equal to itself only."""
 
     id: str
     out: Outgoing
@@ -78,13 +78,14 @@ class Listeners:
         is its own.
         """
         name = listener.name
-        for other in self.open:
-            same = other is not listener and (other.name.uid, other.key, other.address) == (
-                name.uid,
+        for other in self.open if name.uid else ():
+            if other.name.uid != name.uid:
+                continue
+            same = other is not listener and (other.key, other.address) == (
                 listener.key,
                 listener.address,
             )
-            if name.uid and same and bool(other.name.listen_secret) >= bool(name.listen_secret):
+            if same and bool(other.name.listen_secret) >= bool(name.listen_secret):
                 raise WireError(
                     "this uid has a listener already; a caller is heard by one connection", name.uid
                 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from whisperfusion.synthesis.listeners import Listener
 
 Shown = dict[tuple[int, int], "Proof"]  # by the ids of a call and a listener
+Candidates = dict[int, list["Listener"]]  # by the id of a call
 
 WRONG_KEY = (
     "this uid belongs to a caller with another key; use the key of its connection to the "
@@ -79,28 +80,53 @@ def pair(calls: Collection[Call], listeners: Collection[Listener]) -> list[tuple
 
     Returns the listeners that name a caller and are not (any more) its listener, and why.
     """
-    # Thousands may be connected without a name: only calls of the stock page look at those.
-    named = [listener for listener in listeners if listener.name.uid or listener.name.listen_secret]
-    shown, refused = _shown(calls, listeners, named)
+    candidates = _candidates(calls, listeners)
+    shown, refused = _shown(calls, candidates)
     for proof in sorted(Proof, reverse=True)[:-1]:
-        _assign(calls, named if proof > Proof.PLACE else listeners, proof, shown)
+        _assign(calls, candidates, proof, shown)
     for call in calls:
-        for listener in named:
+        for listener in candidates[id(call)]:
             proof = shown.get((id(call), id(listener)), Proof.NONE)
             if listener is not call.listener and Proof.PLACE < proof < call.proven:
                 refused.append((listener, BETTER))
     return refused
 
 
+def _candidates(calls: Collection[Call], listeners: Collection[Listener]) -> Candidates:
+    """The listeners that may show anything of each call, in the order in which they came: to look
+    at all of them for all calls held the loop for seconds with a few hundred of each. Thousands may
+    be connected without a name: only calls of the stock page look at those.
+    """
+    nameless: list[int] = []
+    naming: dict[tuple[str, str], list[int]] = {}
+    for place, listener in enumerate(listeners):
+        name = listener.name
+        if not (name.uid or name.listen_secret):
+            nameless.append(place)
+        for key in (("uid", name.uid), ("secret", name.listen_secret)):
+            if key[1]:
+                naming.setdefault(key, []).append(place)
+    all_listeners, found = list(listeners), {}
+    for call in calls:
+        started = call.started
+        places = {
+            *naming.get(("uid", started.uid), ()),
+            *naming.get(("secret", started.listen_secret), ()),
+        }
+        if started.whole_replies and call.proven <= Proof.PLACE:
+            places.update(nameless)
+        found[id(call)] = [all_listeners[place] for place in sorted(places)]
+    return found
+
+
 def _shown(
-    calls: Collection[Call], listeners: Collection[Listener], named: Collection[Listener]
+    calls: Collection[Call], candidates: Candidates
 ) -> tuple[Shown, list[tuple[Listener, str]]]:
     """What each listener shows of each call, and those that cannot be what they claim, with why."""
     shown: Shown = {}
     refused = []
     for call in calls:
-        nameless_too = call.started.whole_replies and call.proven <= Proof.PLACE
-        for listener in listeners if nameless_too else named:
+        for listener in candidates[id(call)]:
             try:
                 shown[id(call), id(listener)] = proof_of(listener, call.started)
             except WireError as problem:
@@ -109,18 +135,14 @@ def _shown(
     return shown, refused
 
 
-def _assign(
-    calls: Collection[Call], listeners: Collection[Listener], proof: Proof, shown: Shown
-) -> None:
+def _assign(calls: Collection[Call], candidates: Candidates, proof: Proof, shown: Shown) -> None:
     """Each call that has less than `proof` takes the first free listener that shows it."""
     taken = {id(call.listener) for call in calls if call.listener is not None}
     for call in calls:
         present = shown.get((id(call), id(call.listener)), Proof.NONE)
         if not present < proof >= call.proven:
             continue
-        if proof == Proof.PLACE and not call.started.whole_replies:
-            continue
-        for listener in listeners:
+        for listener in candidates[id(call)]:
             if shown.get((id(call), id(listener))) == proof and id(listener) not in taken:
                 call.listener, call.proven = listener, proof
                 taken.add(id(listener))
