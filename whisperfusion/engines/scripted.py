@@ -32,6 +32,8 @@ import time
 import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +68,16 @@ def tone_speech(text: str, rate: int = MICROPHONE_RATE, level: float = 0.3) -> S
     Add silence yourself.
     """
     plain = " ".join("".join(c if c in ALPHABET else " " for c in text.lower()).split())
-    frequencies = [LOWEST_HZ + STEP_HZ * ALPHABET.index(c) for c in plain]
+    tones: Samples = _tones(rate, level)[[ALPHABET.index(c) for c in plain]].reshape(-1)
+    return tones
+
+
+@lru_cache(maxsize=16)
+def _tones(rate: int, level: float) -> Samples:
+    """The tone of each character, [characters, samples]."""
     turns = 2 * np.pi * np.arange(int(TONE_S * rate)) / rate
-    tones = [level * np.sin(turns * hz) for hz in frequencies]
-    return np.concatenate(tones).astype(np.float32) if tones else np.zeros(0, np.float32)
+    hertz = LOWEST_HZ + STEP_HZ * np.arange(len(ALPHABET))
+    return (level * np.sin(np.outer(hertz, turns))).astype(np.float32)
 
 
 def read_tones(pcm: Samples, rate: int = MICROPHONE_RATE) -> str:
@@ -100,9 +108,10 @@ def _words_of_run(run: Samples, offset: int, rate: int, closed: bool) -> list[Wo
     slot = int(TONE_S * rate)
     count = (len(run) + slot // 4) // slot
     slots = np.pad(run, (0, max(0, count * slot - len(run))))[: count * slot].reshape(count, slot)
-    inner = slots[:, slot // 8 : -slot // 8]
-    spectrum = np.abs(np.fft.rfft(inner * np.hanning(inner.shape[1]), n=rate // 10, axis=1))
-    symbols = np.round((spectrum.argmax(axis=1) * 10 - LOWEST_HZ) / STEP_HZ).astype(int)
+    length = round(rate / STEP_HZ)  # of the middle half: its bins are the tones of the alphabet
+    inner = slots[:, slot // 4 : slot // 4 + length]
+    spectrum = np.abs(np.fft.rfft(inner * _bell(length), axis=1))
+    symbols = np.round((spectrum.argmax(axis=1) * rate / length - LOWEST_HZ) / STEP_HZ).astype(int)
     text = "".join(ALPHABET[s] if 0 <= s < len(ALPHABET) else " " for s in symbols)
     if not closed:
         text = text[: text.rfind(" ") + 1]
@@ -113,6 +122,11 @@ def _words_of_run(run: Samples, offset: int, rate: int, closed: bool) -> list[Wo
             words.append(Word(round(start_s, 3), round(start_s + len(part) * TONE_S, 3), part, 1.0))
         at += len(part) + 1
     return words
+
+
+@lru_cache
+def _bell(length: int) -> Samples:
+    return np.hanning(length).astype(np.float32)
 
 
 def _break(text: str) -> None:
@@ -183,7 +197,7 @@ class ScriptedVADStream:
         window = checked(window)
         if len(window) != VAD_WINDOW:
             raise EngineError(f"a window has {VAD_WINDOW} samples, not {len(window)}")
-        level = float(np.sqrt(np.mean(np.square(window, dtype=np.float64))))
+        level = sqrt(float(window.dot(window)) / VAD_WINDOW)
         if level > SHRILL:
             raise EngineError("the scripted detector was told to fail")
         return 0.99 if level > LOUD else 0.01
@@ -295,7 +309,8 @@ class ScriptedLLM:
                 time.sleep(max(self.delay_s, 0.01))  # a stream without end must not fill memory
                 yield "And on it goes. "
         for index, piece in enumerate(self._answer(asked, history).split(" ")[:max_tokens]):
-            time.sleep(self.delay_s)
+            if self.delay_s:
+                time.sleep(self.delay_s)
             yield piece if index == 0 else " " + piece
             if "halfway" in asked and piece.endswith("."):
                 raise EngineError("the scripted language model was told to stop halfway")
@@ -369,5 +384,6 @@ class ScriptedTTS:
             pcm = np.interp(np.arange(length) * speed, np.arange(len(pcm)), pcm).astype(np.float32)
         piece = self.sample_rate // 5
         for at in range(0, len(pcm), piece):
-            time.sleep(self.delay_s)
+            if self.delay_s:
+                time.sleep(self.delay_s)
             yield pcm[at : at + piece]
