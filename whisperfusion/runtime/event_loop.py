@@ -31,6 +31,8 @@ STEP_S = 2.0  # every loop reads its clock at least once a second, for its heart
 STALL_S = 0.25  # a longer iteration is a stall
 # a signal that is late by this, while nothing was computed, was not delayed by our code
 PAUSED_S = 1.0
+# processor time is looked at no more often: with a thousand rounds a second, that alone took 5 %
+LOOK_S = 0.005
 STILL_BLOCKED_S = 2.0  # then it is logged before it ends, because it may never end
 # the gauge is the longest iteration of these seconds: a scrape every 15 s misses none
 WINDOW_S = 15.0
@@ -48,8 +50,10 @@ class StallMonitor:
         self.stalls = 0
         self.started = False
         self._timed = False  # the timer's signal is available
-        self._began, self._ended, self._due = 0.0, time.monotonic(), 0.0
-        self._cpu_s = 0.0  # of the whole process, at the start of the current round or wait
+        self._due = 0.0  # of the timer's signal; 0 = it is not set
+        self._began, self._ended = 0.0, time.monotonic()
+        # of the whole process, about when the current round or wait began
+        self._cpu_s, self._cpu_at = 0.0, 0.0
         self._in_round = False
         self._place = ""
         # (when it ended, seconds): each shorter than the one before
@@ -60,7 +64,8 @@ class StallMonitor:
         """Call it when everything is loaded. Outside the main thread there are no signals, and only
         the durations are measured.
         """
-        self._ended, self._cpu_s, self.started = time.monotonic(), time.process_time(), True
+        self._ended, self.started = time.monotonic(), True
+        self._look(self._ended)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGALRM, self._late)
             signal.siginterrupt(signal.SIGALRM, False)
@@ -70,22 +75,37 @@ class StallMonitor:
         """The loop runs callbacks now; its wait was limited to `due_s` seconds."""
         if not self.started:
             return
-        now, cpu_s = time.monotonic(), time.process_time()
+        now = time.monotonic()
         over_s = 0.0 if due_s is None else now - self._ended - max(0.0, due_s)
-        if over_s > STALL_S and not _was_paused(over_s, cpu_s - self._cpu_s):
+        if over_s > STALL_S and not _was_paused(over_s, time.process_time() - self._cpu_s):
             self._place = "other threads of this process, or a busy machine"
             self._note(now, over_s)
-        self._began, self._cpu_s, self._place, self._in_round = now, cpu_s, "", True
-        self._set(STALL_S)
+        self._began, self._place, self._in_round = now, "", True
+        self._look(now)
+        if not self._due:
+            self._set(STALL_S)
 
     def round_ended(self) -> None:
+        """The timer is not stopped: its signal finds out what it was set for (`_late`)."""
         if not self._in_round:
             return
         self._in_round = False
+        self._ended = time.monotonic()
+        self._look(self._ended)
+        self._note(self._ended, self._ended - self._began)
+        if self._place and self._timed:  # the timer is set for the end of this stall
+            self._due = 0.0
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+    def stop(self) -> None:
+        """At the end of the process, before Python removes its signal handlers."""
+        self.round_ended()
         if self._timed:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-        self._ended, self._cpu_s = time.monotonic(), time.process_time()
-        self._note(self._ended, self._ended - self._began)
+
+    def _look(self, now: float) -> None:
+        if now - self._cpu_at > LOOK_S:
+            self._cpu_s, self._cpu_at = time.process_time(), now
 
     def longest_s(self) -> float:
         """The longest round of the last `WINDOW_S` seconds."""
@@ -100,12 +120,16 @@ class StallMonitor:
 
     def _late(self, number: int, frame: FrameType | None) -> None:
         """The signal handler. It may interrupt the log, so it writes to the descriptor."""
+        due, self._due = self._due, 0.0
         if not self._in_round:
             return
         now, cpu_s = time.monotonic(), time.process_time()
-        if _was_paused(now - self._due, cpu_s - self._cpu_s):
-            self._began, self._cpu_s = now, cpu_s
+        if _was_paused(now - due, cpu_s - self._cpu_s):
+            self._began, self._cpu_s, self._cpu_at = now, cpu_s, now
             self._set(STALL_S)
+            return
+        if not self._place and (rest_s := self._began + STALL_S - now) > 0:
+            self._set(rest_s)  # it was set in an earlier round
             return
         if not self._place:
             self._place = code_location(frame)
@@ -200,4 +224,4 @@ def run(main: Coroutine[Any, Any, None]) -> None:
             asyncio.set_event_loop(None)
             loop.close()
             # its signal would end the process once Python has removed its handlers
-            STALL_MONITOR.round_ended()
+            STALL_MONITOR.stop()
