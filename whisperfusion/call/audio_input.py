@@ -74,10 +74,10 @@ class AudioInput:
 
     def windows(self, pcm: Samples) -> list[Samples]:
         """Cut samples into windows; what is left over waits for more."""
-        joined = np.concatenate((self._rest, pcm))
+        joined = np.concatenate((self._rest, pcm)) if len(self._rest) else pcm
         whole = len(joined) - len(joined) % VAD_WINDOW
         self._rest = joined[whole:]
-        return [joined[i : i + VAD_WINDOW] for i in range(0, whole, VAD_WINDOW)]
+        return list(joined[:whole].reshape(-1, VAD_WINDOW))
 
     def last_window(self) -> list[Samples]:
         """The left-over samples, filled up with silence."""

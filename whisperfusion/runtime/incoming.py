@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from whisperfusion.wire import FrameError
 from whisperfusion.wire.asr_socket import is_end_of_audio
@@ -91,8 +91,9 @@ class Incoming:
         return self
 
     async def __anext__(self) -> str | bytes | FrameError:
-        await asyncio.sleep(0)
-        while not self._frames:
+        if self._frames:
+            await asyncio.sleep(0)
+        while not self._frames:  # to wait yields, too
             if self._end:
                 if self._closed is not None:
                     raise self._closed
@@ -108,7 +109,7 @@ class Incoming:
 
     def _take(self) -> str | bytes | FrameError:
         first = self._frames[0]
-        if isinstance(first, (bytes, bytearray)) and not is_end_of_audio(bytes(first[:16])):
+        if isinstance(first, (bytes, bytearray)) and len(first) > PORTION_BYTES:
             with memoryview(first) as view:
                 portion = bytes(view[self._at : self._at + PORTION_BYTES])
             self._at += len(portion)
@@ -149,19 +150,19 @@ class Incoming:
             await self._all.change()
 
     def _put(self, frame: str | bytes) -> None:
-        size, last = _size(frame), self._frames[-1] if self._frames else None
+        size = _size(frame)
         kept: str | bytes | bytearray | FrameError = frame
         if isinstance(frame, str) and size > TEXT_BYTES:
             kept = FrameError(
                 "bad_frame", f"a text frame has {size} bytes; send at most {TEXT_BYTES}"
             )
             size = 0
-        elif isinstance(frame, bytes) and size < PORTION_BYTES and not is_end_of_audio(frame):
-            if isinstance(last, bytearray) and len(last) < PORTION_BYTES and not self._at:
-                last += frame
-                kept = b""
-            else:
-                kept = bytearray(frame)
+        elif self._frames and not self._at and _is_small(frame) and _is_small(self._frames[-1]):
+            last = self._frames[-1]
+            if not isinstance(last, bytearray):
+                last = self._frames[-1] = bytearray(last)
+            last += frame
+            kept = b""
         if kept != b"":
             self._frames.append(kept)
         self._size += size
@@ -181,6 +182,15 @@ class Incoming:
             await asyncio.sleep(0.1)
         elif int(self._credit) % 32 == 0:
             await asyncio.sleep(0)
+
+
+def _is_small(frame: object) -> TypeGuard[bytes | bytearray]:
+    """Audio that is joined with its neighbours."""
+    return (
+        isinstance(frame, (bytes, bytearray))
+        and len(frame) < PORTION_BYTES
+        and not is_end_of_audio(bytes(frame[:16]))
+    )
 
 
 def _size(frame: object) -> int:

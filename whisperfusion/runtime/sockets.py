@@ -52,7 +52,8 @@ log = logging.getLogger("sockets")
 class Outgoing:
     """The send queue of one connection, and the task that sends it."""
 
-    _all: ClassVar[set[Outgoing]] = set()
+    _all: ClassVar[set[Outgoing]] = set()  # that have something queued
+    _total: ClassVar[int] = 0  # bytes in their queues
 
     def __init__(
         self, connection: Any, limit: int = LIMIT, sent: Callable[[], object] = lambda: None
@@ -69,13 +70,17 @@ class Outgoing:
         if self._closing is not None:
             return
         self._frames.append(frame)
-        self.size += size_of(frame)
+        self._add(size_of(frame))
         self._all.add(self)
         if self.size > self._limit:
             self._cut()
-        elif sum(one.size for one in self._all) > TOTAL:
+        elif Outgoing._total > TOTAL:
             max(self._all, key=lambda one: one.size)._cut()
         self._changed.set()
+
+    def _add(self, size: int) -> None:
+        self.size += size
+        Outgoing._total += size
 
     def _cut(self) -> None:
         self._closing = (1008, "not read")
@@ -87,7 +92,7 @@ class Outgoing:
 
     def _forget(self) -> None:
         self._frames.clear()
-        self.size = 0
+        self._add(-self.size)
         self._all.discard(self)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -117,7 +122,7 @@ class Outgoing:
                 while self._frames:
                     frame = self._frames.popleft()
                     await self._connection.send(frame)
-                    self.size = max(0, self.size - size_of(frame))
+                    self._add(-min(self.size, size_of(frame)))
                     self._sent()
                 self._all.discard(self)
                 if self._closing is not None:
@@ -211,6 +216,8 @@ def listen(
     from websockets.asyncio.server import serve
     from websockets.typing import Subprotocol
 
+    from whisperfusion.runtime.received import Connection
+
     listener = listen_on(settings.host, port, variable, max_connections(1), settings.proxies)
     gatekeeper = Gatekeeper(settings, listener)
     return serve(
@@ -218,7 +225,7 @@ def listen(
         sock=listener,
         process_request=gatekeeper.check,
         max_size=frame_bytes,
-        max_queue=0,
+        create_connection=Connection,
         compression=None,
         process_response=echo_request_id,
         open_timeout=OPEN_S,

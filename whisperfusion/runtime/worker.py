@@ -184,7 +184,8 @@ class Worker(Generic[Job]):
                 self._since.pop(ident, None)
                 for ticket, _ in self._running.pop(ident):
                     self._mailbox.done(ticket.call)
-                self._changed.notify_all()
+                if len(self._mailbox):  # a job of the same call may wait
+                    self._changed.notify_all()
 
     def _do(self, ticket: Ticket, job: Job) -> None:
         with json_log.scope(ticket.call, lambda: ticket.turn):
