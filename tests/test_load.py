@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -19,6 +20,7 @@ from whisperfusion.engines.scripted import read_tones, tone_speech
 sys.path.insert(0, str(ROOT))
 from bench import load
 from bench.load_call import Call, Pattern
+from bench.load_cost import costs
 from bench.load_sounds import MARK, heard_mark, mark_of, other_mark, silence, voice_of
 
 QUICK = Pattern(frame_ms=20, speech_s=0.9, pause_s=0.01, call_s=1e6)
@@ -175,13 +177,28 @@ async def test_push_to_talk_sends_speech_alone_and_ends_the_turn():
         assert len(one.audio) == len(call.voice.frames)
 
 
-def test_a_few_callers_at_a_server(scripted_server, tmp_path):
+def test_a_few_callers_at_a_server(scripted_server):
     cells = ((scripted_server.asr_url, scripted_server.tts_url),)
-    plan = load.Plan(4, cells, Pattern(speech_s=0.9, pause_s=0.2), processes=2)
+    generator = load.Generator(load.Plan(4, cells, Pattern(speech_s=0.9, pause_s=0.2), processes=2))
+    generator.start()
+    total, deadline = load.Seen(), time.monotonic() + PATIENCE_S
+    while total.tally.answered < 4:
+        assert time.monotonic() < deadline, total
+        time.sleep(0.1)
+        total.add(generator.take())
+    used = costs([scripted_server.process.pid])
+    last = generator.stop()
+    total.add(last)
+    row = json.loads(json.dumps(load.row_of(last, 1.0, used, {})))
+    assert total.tally.turns == total.tally.answered == len(total.tally.first_sound_s), total
+    assert (total.tally.foreign, total.tally.stuck, row["phases"]) == (0, 0, {"closed": 4})
+    assert set(row["server"]) >= {"main", "asr", "llm", "tts", "gateway"}
+    assert row["server"]["asr"]["descriptors"] > 0 and "4 calls" not in load.line_of(row)
+
+
+def test_a_run_ends_with_a_line_of_what_was_seen(scripted_server, tmp_path):
+    plan = load.Plan(1, ((scripted_server.asr_url, scripted_server.tts_url),))
     out = tmp_path / "load.jsonl"
-    total = load.run(plan, 6.0, out, [scripted_server.process.pid], 2.0)
-    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == 3 and sum(row["answered"] for row in rows) == total.answered >= 4
-    assert (total.stuck, total.foreign, total.forgotten, total.unheard) == (0, 0, 0, 0)
-    assert set(rows[0]["server"]) >= {"main", "asr", "llm", "tts", "gateway"}
-    assert rows[0]["server"]["asr"]["descriptors"] > 0
+    total = load.run(plan, 0.1, out, [scripted_server.process.pid], 60.0)
+    (line,) = out.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["answered"] == total.answered
