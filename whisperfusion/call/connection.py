@@ -253,7 +253,7 @@ class Connections:
             except EngineError as error:
                 raise wire.WireError(str(error), uid) from None
             with caller.log_scope():
-                log.debug("%s joined as %s", call, caller.dialect.value)
+                log.debug("%s joined as %s, uid %s", call, caller.dialect.value, uid)
                 await self._converse(connection, caller, out)
         finally:
             del service.callers[call]
