@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 GPU_SET := $(if $(CUDA)$(wildcard $(VENV)/installed-cuda),$(VENV)/installed-cuda)
 XLLAMACPP_INDEX ?= https://xorbitsai.github.io/xllamacpp/whl/cu128
 
-.PHONY: run whisper test test-gpu-stack lint types talk doctor bench docs screenshots check-links clean kokoro xtts
+.PHONY: run whisper test test-gpu-stack lint types talk doctor bench docs screenshots check-links clean kokoro xtts cluster
 
 run: $(VENV)/installed $(GPU_SET)
 	@$(if $(GPU_SET),,command -v nvidia-smi >/dev/null && echo "An NVIDIA GPU may be here: \`make run CUDA=1\` uses it" || true)
@@ -57,6 +57,17 @@ kokoro: .venv-kokoro/installed $(VENV)/installed
 # (docs/licences.md): make xtts COQUI_TOS_AGREED=1.
 xtts: .venv-xtts/installed $(VENV)/installed
 	@$(BIN)/python main.py models fetch xtts-v2
+
+# The engines on a Ray cluster of two nodes on this machine (docs/cluster.md), from an interpreter of their own; Linux alone.
+# CONFIG=FILE: other engines. PORT=8101: another port.
+cluster: .venv-cluster/installed
+	@exec .venv-cluster/bin/python -m cluster up $(if $(CONFIG),$(CONFIG)) $(if $(PORT),--port $(PORT))
+
+.venv-cluster/installed: requirements-cluster.txt requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Ray needs Python 3.10 to 3.13: make cluster PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv-cluster
+	.venv-cluster/bin/python -m pip install --disable-pip-version-check -r requirements-cluster.txt
+	@touch $@
 
 talk: $(VENV)/installed
 	@$(BIN)/python main.py talk $(FILE)
@@ -123,3 +134,4 @@ $(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed-dev
 
 clean:
 	rm -rf .promtool $(VENV) .venv-gpu .venv-kokoro .venv-whisper .venv-xtts .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules
+	rm -rf $(VENV) .venv-cluster .venv-gpu .venv-kokoro .venv-whisper .venv-xtts .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules

@@ -81,12 +81,12 @@ class Models:
                 while len(self._engines) >= self._most:
                     self._engines.pop(next(iter(self._engines)))
                 engine = await asyncio.to_thread(self._load, name)
-                _close_with(engine)
+                close_with(engine)
             self._engines[name] = engine
         return engine
 
 
-def _close_with(engine: Any) -> None:
+def close_with(engine: Any) -> None:
     """An engine in an interpreter of its own ends that with itself."""
     close = getattr(engine, "close", None)
     if close is not None and getattr(close, "__self__", engine) is not engine:
