@@ -1,18 +1,9 @@
 """An engine as a server: an ASGI application around one engine of a kind, or several models of it.
 
-| address | what |
-| --- | --- |
-| `GET healthz` | 200, or 503 while it ends or when the engine is lost for good; needs no key |
-| `GET about` | kind, protocol version and the engine's attributes and abilities |
-| `POST call` | one frame with a `Call`; its pieces stream back as frames, then `Done` or `Failed` |
-| `WebSocket utterance` | one utterance of live speech (utterance.py) |
-
-Jobs without state are requests, which a balancer may send to any replica; an utterance has state
-and stays where its socket is. What is wrong with a request is a status of 4xx and JSON; what fails
-in the engine is a `Failed` in the answer, with its kind. The header `serve_multiplexed_model_id`
-(Ray Serve's own name) says which model is meant; without it, the usual one. A replica that ends
-answers 503 to what is new. An engine that is lost for good makes `healthz` fail, and the supervisor
-(Ray, Kubernetes, systemd) starts a new process.
+What travels: `wire/engine_server.py`. The header `serve_multiplexed_model_id` (Ray Serve's own
+name) says which model is meant; without it, the usual one. A replica that ends answers 503 to what
+is new. An engine that is lost for good makes `healthz` fail, and the supervisor (Ray, Kubernetes,
+systemd) starts a new process.
 """
 
 from __future__ import annotations
@@ -35,10 +26,10 @@ from cluster.utterance import Passes, serve
 from whisperfusion.engines.elsewhere.calls import attributes_of
 from whisperfusion.errors import EngineError, WhisperFusionError
 from whisperfusion.wire import engine_pipe as wire
+from whisperfusion.wire import engine_server
 from whisperfusion.wire.auth import authorized
+from whisperfusion.wire.engine_server import MODEL, PROTOCOL
 
-PROTOCOL = 1  # of what is said here; the cell compares
-MODEL = "serve_multiplexed_model_id"
 AT_ONCE = {"asr": 2, "tts": 2}  # jobs of one engine; a language model tells its own number
 MOST_WAITING = 256  # jobs; beyond, 503
 RETRY_S = 1
@@ -87,6 +78,7 @@ class Service:
         self.jobs = Jobs(at_once, self.health.ended)
         self.recordings = Recordings()
         self.utterances = 0  # present ones
+        self.denied = 0  # requests that another replica has to do
         self.draining = asyncio.Event()
         self._told: dict[str, tuple[Any, dict[str, Any]]] = {}
 
@@ -154,7 +146,7 @@ def create_app(
             _check_key(key, socket)
             engine = await _engine_of_utterance(service, socket)
         except (Denied, EngineError) as error:
-            await socket.send_denial_response(_told(error))
+            await _deny(socket, error)
             return
         await _utterance(service, engine, socket)
 
@@ -168,7 +160,7 @@ async def _answer(service: Service, request: Request) -> Response:
     call = calls.read(await _body(request))
     calls.check(call, calls.METHODS[service.kind])
     engine = await service.engine_of(request.headers.get(MODEL, ""))
-    headers = {"sample-rate": str(engine.sample_rate)} if service.kind == "tts" else {}
+    headers = {engine_server.SAMPLE_RATE: str(engine.sample_rate)} if service.kind == "tts" else {}
     try:
         calls.check_ability(call, engine)
         call = service.recordings.on_disk(call)
@@ -193,6 +185,19 @@ async def _utterance(service: Service, engine: Any, socket: WebSocket) -> None:
         service.utterances -= 1
 
 
+async def _deny(socket: WebSocket, error: Exception) -> None:
+    """A status, or the code of a closed socket behind a server that knows no answer to a WebSocket
+    but yes.
+    """
+    answer = _told(error)
+    if "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(answer)
+        return
+    await socket.accept()
+    full = answer.status_code >= 500
+    await socket.close(engine_server.FULL if full else engine_server.WRONG, str(error)[:100])
+
+
 async def _only(message: wire.Message) -> AsyncIterator[bytes]:
     yield b"".join(wire.encode(message))
 
@@ -214,6 +219,7 @@ def _check_key(key: str, asked: HTTPConnection) -> None:
 
 def _check_room(service: Service) -> None:
     if why := service.refusal():
+        service.denied += 1
         raise Denied(503, why)
 
 

@@ -7,9 +7,10 @@ is wrong is a `BadCall`, whose text is for the person at the other end. Frames:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from whisperfusion.engines import CloningTTS, ToolLLM
 from whisperfusion.errors import EngineError, WhisperFusionError
@@ -29,9 +30,21 @@ class _Checked(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-Name = Annotated[str, Field(max_length=200)]
-Text = Annotated[str, Field(max_length=4_000)]
-Line = Annotated[list[str], Field(min_length=2, max_length=2)]  # role, text
+def _string(most: int) -> Callable[[Any], str]:
+    """pydantic's own strings have no halves of surrogate pairs, which models write at times."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > most:
+            raise ValueError(f"it must be a string of at most {most} characters")
+        return value
+
+    return check
+
+
+Name = Annotated[Any, AfterValidator(_string(200))]
+Text = Annotated[Any, AfterValidator(_string(TEXT_LIMIT))]
+Content = Annotated[Any, AfterValidator(_string(BODY_LIMIT))]
+Line = Annotated[list[Content], Field(min_length=2, max_length=2)]  # role, text
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -75,7 +88,7 @@ class WarmUp(_Checked):
 class Synthesis(_Checked):
     """`recording`: the samples of the call are the bytes of a recording of the voice."""
 
-    text: Annotated[str, Field(max_length=TEXT_LIMIT)]
+    text: Text
     voice: Name | None
     speed: Annotated[float, Field(ge=0.1, le=10.0)]
     recording: bool = False
@@ -149,7 +162,7 @@ def check(call: wire.Call, known: dict[str, type[_Checked]]) -> None:
         expected.model_validate(call.arguments)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ascii(".".join(str(part) for part in first["loc"])).strip("'")
         raise BadCall(f"{call.method}: {place or 'arguments'}: {first['msg']}") from error
 
 

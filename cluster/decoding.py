@@ -70,28 +70,32 @@ class Batches:
     def __init__(self) -> None:
         self._lanes = {final: _Lane() for final in (True, False)}
 
+    @property
+    def waiting(self) -> int:
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
     async def decode(self, decoding: Decoding) -> Result:
         return await self._lanes[decoding.final].decode(decoding)
 
 
 class _Lane:
     def __init__(self) -> None:
-        self._waiting: list[tuple[Decoding, asyncio.Future[Result]]] = []
+        self.waiting: list[tuple[Decoding, asyncio.Future[Result]]] = []
         self._thread = ThreadPoolExecutor(1, "decode")
         self._work: asyncio.Task[None] | None = None
 
     async def decode(self, decoding: Decoding) -> Result:
         loop = asyncio.get_running_loop()
         promised: asyncio.Future[Result] = loop.create_future()
-        self._waiting.append((decoding, promised))
+        self.waiting.append((decoding, promised))
         if self._work is None or self._work.done():
             self._work = loop.create_task(self._decode_all())
         return await promised
 
     async def _decode_all(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        while self.waiting:
+            batch, self.waiting = self.waiting[:TOGETHER], self.waiting[TOGETHER:]
             batch = [one for one in batch if not one[1].done()]  # their listeners went
             decodings = [decoding for decoding, _ in batch]
             results = await loop.run_in_executor(self._thread, decode_together, decodings)

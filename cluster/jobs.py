@@ -18,8 +18,8 @@ from whisperfusion.engines import batching
 from whisperfusion.engines.elsewhere.calls import STREAMS, Job, failed, history, stream
 from whisperfusion.errors import lost_for_good
 from whisperfusion.wire import engine_pipe as wire
+from whisperfusion.wire.engine_server import LOST
 
-LOST = "EngineLost"  # of `Failed.kind`: the same call may succeed at another replica
 Ended = Callable[[Any, BaseException | None], object]
 
 
@@ -53,8 +53,8 @@ class Jobs:
             except BaseException as caught:  # a panic of a Rust library is not an Exception
                 end, error = failure(call, caught), caught
             with suppress(RuntimeError):  # the event loop has ended, and with it the server
-                put(end)
                 loop.call_soon_threadsafe(self._over, engine, error)
+                put(end)
 
         threading.Thread(target=run, name=f"{call.method}", daemon=True).start()
         try:

@@ -103,6 +103,7 @@ async def serve(arguments: argparse.Namespace) -> int:
         timeout_keep_alive=KEPT_S,
         ws_max_size=BODY_LIMIT,
         timeout_graceful_shutdown=2,
+        lifespan="off",
     )
     server = Server(config, app.state.service, arguments.drain)
     await server.serve()

@@ -1,22 +1,15 @@
 """One utterance of live speech: a WebSocket that lives as long as it, each message one frame.
 
-| the cell sends | and receives |
-| --- | --- |
-| `create_utterance` (options, passes) | Done, or Failed for options that the engine refuses |
-| `audio` with samples | nothing |
-| `accept_audio` (which, upto, final), with samples or not | Done with the hypothesis, or Failed |
-| `finish` (which) | the same |
-
-The audio is sent once, and both passes over it, the interim and the final one, read it up to where
-each call says. It is kept until the passes have it. The socket is closed when the utterance is over
-(by the cell) or silent for `IDLE_S` (by the server: an utterance that goes on is opened again, and
-must not occupy a place meanwhile). At most `WINDOW` calls are read before they are answered; the
-rest waits in the network.
+The audio is kept until both passes have it. The socket is closed when the utterance is over (by
+the cell) or silent for `IDLE_S` (by the server: an utterance that goes on is opened again, and must
+not occupy a place meanwhile). What exceeds the window waits in the network. The calls:
+`wire/engine_server.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -30,10 +23,10 @@ from whisperfusion.engines import ASROptions, Utterance, batching
 from whisperfusion.engines.elsewhere.calls import asr_options
 from whisperfusion.errors import EngineError, Refused
 from whisperfusion.wire import engine_pipe as wire
+from whisperfusion.wire.engine_server import ENDS, FINAL, INTERIM, WRONG
 
 IDLE_S = 30.0  # without a call
 LONGEST_S = 3600.0  # of audio, which only a mistake has
-INTERIM, FINAL = 0, 1
 
 
 class Audio:
@@ -75,9 +68,10 @@ class Passes:
         """What the cell receives for `call`."""
         try:
             value = await self._value(call)
+        except calls.BadCall as error:
+            return wire.Failed(call.id, str(error), EngineError.__name__)
         except Exception as error:
-            if not isinstance(error, calls.BadCall):
-                self._ended(self._engine, error)
+            self._ended(self._engine, error)
             return failure(call, error)
         self._ended(self._engine, None)
         return wire.Done(call.id, value)
@@ -90,12 +84,22 @@ class Passes:
         which = given["which"]
         if which not in self._utterances:
             raise calls.BadCall("create_utterance comes first, and names this pass")
+        asked_before = self._asked_final
         if call.method == "accept_audio" and given["final"]:
             self._asked_final = max(self._asked_final, given["upto"])
         async with self._turns[which]:
             if call.method == "finish":
                 return asdict(await asyncio.to_thread(self._utterances[which].finish))
-            return asdict(await self._decoded(which, given["upto"], given["final"]))
+            upto, final = given["upto"], given["final"]
+            return asdict(
+                await self._decoded(
+                    which,
+                    upto,
+                    final,
+                    # a final transcript of the same audio was asked for meanwhile
+                    lambda: not final and self._asked_final >= upto > asked_before,
+                )
+            )
 
     def _create(self, options: ASROptions, passes: list[int]) -> None:
         if self._utterances:
@@ -106,7 +110,9 @@ class Passes:
             self._utterances = dict(enumerate(batching.create_utterances(self._engine, options)))
         self._given = dict.fromkeys(self._utterances, 0)
 
-    async def _decoded(self, which: int, upto: int, final: bool) -> Any:
+    async def _decoded(
+        self, which: int, upto: int, final: bool, obsolete: Callable[[], bool]
+    ) -> Any:
         start = self._given[which]
         if not start <= upto <= self.audio.length:
             raise calls.BadCall(
@@ -119,7 +125,7 @@ class Passes:
                 self._utterances[which],
                 self.audio.between(start, upto),
                 final,
-                lambda: not final and self._asked_final >= upto,
+                obsolete,
             )
         )
         if not isinstance(found, Skipped):
@@ -160,7 +166,7 @@ async def serve(socket: Any, passes: Passes, draining: asyncio.Event) -> None:
             if call.method == "create_utterance":
                 await task
     except (calls.BadCall, EngineError) as error:
-        await socket.close(1008, str(error)[:100])
+        await socket.close(WRONG, str(error)[:100])
     finally:
         for task in running:
             task.cancel()
@@ -182,7 +188,7 @@ async def _next(
             if received in done:
                 break
             if not running and (drained.done() or not done):
-                await socket.close(1012 if drained.done() else 1000, "open it again to go on")
+                await socket.close(ENDS if drained.done() else 1000, "open it again to go on")
                 return None
             if drained.done() and running:
                 await asyncio.wait({received, *running}, return_when=asyncio.FIRST_COMPLETED)

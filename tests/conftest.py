@@ -152,6 +152,22 @@ def recordings() -> dict[str, dict]:
     return {entry["file"]: {**entry, "path": folder / entry["file"]} for entry in entries}
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Any]]:
+    """Engines as servers, each until the end of the test."""
+    from engine_server import EngineServer
+
+    running: list[EngineServer] = []
+
+    def start(kind: str, engine: Any = None, **options: Any) -> EngineServer:
+        running.append(EngineServer(kind, engine, **options))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
 # --- engines that several contracts use, and models of the store
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import whisper_on_fakes
 from engine_checks import BAD_AUDIO, ENGLISH, SECOND, errors, words
+from engine_server import EngineServer
 from fake_voice_server import FakeVoiceServer
 from running import SCRIPTED, Server
 from tqdm import tqdm
@@ -71,9 +72,17 @@ def deepgram() -> Iterator[Any]:
     server.stop()
 
 
+@pytest.fixture
+def ray(request, whisper_english) -> Iterator[Any]:
+    """The real recognizer as the server of a cluster."""
+    server = EngineServer("asr", whisper_english)
+    yield load("asr", "ray", url=server.url, timeout_s=120.0)
+    server.stop()
+
+
 TIMED = (
     *("scripted", "scripted_apart", "deepgram", "whisper", "whisper_english", "whisper_by_url"),
-    "openai_whisper",
+    *("openai_whisper", "ray"),
 )
 
 

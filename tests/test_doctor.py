@@ -12,6 +12,7 @@ from fake_voice_server import FakeVoiceServer
 
 from whisperfusion.cli import doctor
 from whisperfusion.cli.doctor import network
+from whisperfusion.engines import load
 from whisperfusion.gateway.access.certificates.identity import TlsIdentity
 from whisperfusion.gateway.access.certificates.x509 import fingerprint
 from whisperfusion.settings import build
@@ -339,3 +340,13 @@ def test_a_provider_of_speech_is_asked_in_its_own_way(chosen, kind, engine):
         server.stop()
     assert "answers" in finding.text
     assert kind == "asr" or server.keys == ["Bearer sesame"]
+
+
+def test_a_cluster_is_asked_by_its_own_address(chosen, serve):
+    url = serve("asr", load("asr", "scripted"), key="sesame").url
+    (bad,) = doctor.check_servers(chosen(asr_engine="ray"))
+    assert (bad.level, "ASR_URL is not set" in bad.text) == ("bad", True)
+    (bad,) = doctor.check_servers(chosen(asr_engine="ray", asr_url=url))
+    assert (bad.level, "refuses the key" in bad.text) == ("bad", True)
+    (fine,) = doctor.check_servers(chosen(asr_engine="ray", asr_url=url, asr_key="sesame"))
+    assert (fine.level, "status 200" in fine.text) == ("good", True)

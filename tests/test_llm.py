@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from engine_checks import eventually
+from engine_server import EngineServer
 from fake_llm_server import FakeLLMServer
 
 from whisperfusion.engines import EngineError, ToolCall, load
@@ -54,7 +55,15 @@ def scripted_apart(apart) -> Any:
     return apart("llm", "scripted", parallel=3)
 
 
-@pytest.fixture(params=["scripted_llm", "scripted_apart", "llama", "ollama", "openai"])
+@pytest.fixture
+def ray(llama) -> Iterator[Any]:
+    """The real model as the server of a cluster."""
+    server = EngineServer("llm", llama, at_once=llama.parallel)
+    yield load("llm", "ray", url=server.url, timeout_s=120.0)
+    server.stop()
+
+
+@pytest.fixture(params=["scripted_llm", "scripted_apart", "llama", "ollama", "openai", "ray"])
 def llm(request) -> Any:
     return request.getfixturevalue(request.param)
 

@@ -17,6 +17,7 @@ import fake_kokoro
 import numpy as np
 import pytest
 from engine_checks import ENGLISH, SECOND, errors
+from engine_server import EngineServer
 from fake_voice_server import FakeVoiceServer
 
 from whisperfusion.engines import EngineError, MultilingualTTS, gains_of_voices, load
@@ -93,6 +94,14 @@ def cartesia() -> Iterator[Any]:
     server.stop()
 
 
+@pytest.fixture
+def ray(hibari) -> Iterator[Any]:
+    """The real voice as the server of a cluster."""
+    server = EngineServer("tts", hibari)
+    yield load("tts", "ray", url=server.url, timeout_s=120.0)
+    server.stop()
+
+
 @pytest.fixture(
     params=[
         "scripted_tts",
@@ -103,6 +112,7 @@ def cartesia() -> Iterator[Any]:
         "kokoro",
         "languages_apart",
         "piper",
+        "ray",
     ]
 )
 def tts(request) -> Any:

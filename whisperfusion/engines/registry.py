@@ -123,6 +123,15 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
                 language_detection=True,
                 by_url=True,
             ),
+            "ray": Entry(
+                "ray.engine:RayASR",
+                ("httpx", "websockets"),
+                streaming=True,
+                batch=True,
+                language_detection=True,
+                end_of_turn=True,
+                by_url=True,
+            ),
             "scripted": Entry("scripted:ScriptedASR", streaming=True, languages=()),
         },
         "llm": {
@@ -146,6 +155,15 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             ),
             "tensorrt-llm": Entry(
                 "tensorrt.tensorrt_llm:TensorRTLLM", ("tensorrt_llm", "tokenizers"), streaming=True
+            ),
+            "ray": Entry(
+                "ray.engine:RayLLM",
+                ("httpx",),
+                streaming=True,
+                tools=True,
+                warm_up=True,
+                constrained=True,
+                by_url=True,
             ),
             "scripted": Entry("scripted:ScriptedLLM", streaming=True, tools=True, languages=()),
         },
@@ -205,6 +223,14 @@ ENGINES: Mapping[str, Mapping[str, Entry]] = MappingProxyType(
             ),
             "cartesia": Entry(
                 "remote.cartesia:Cartesia", ("httpx", "websockets"), streaming=True, by_url=True
+            ),
+            "ray": Entry(
+                "ray.engine:RayTTS",
+                ("httpx",),
+                streaming=True,
+                cloning=True,
+                multilingual=True,
+                by_url=True,
             ),
             "scripted": Entry(
                 "scripted:ScriptedTTS",

@@ -22,7 +22,7 @@ from whisperfusion.paths import COMMAND
 from whisperfusion.settings import Settings
 from whisperfusion.settings.voices import settings_of_voice, voice_entries
 
-SERVERS = ("openai", "deepgram")  # recognizers elsewhere
+SERVERS = ("openai", "deepgram", "ray")  # recognizers elsewhere
 WHISPERS = ("faster-whisper", "whisper")  # engines whose weights come from the store
 
 log = logging.getLogger("models")

@@ -20,7 +20,8 @@ class Fields:
     asr_engine: str = _setting(
         "faster-whisper",
         "speech to text: faster-whisper, whisper (openai-whisper, `make whisper`), "
-        "tensorrt-whisper (NVIDIA GPU), openai (any compatible server), deepgram, scripted (tests)",
+        "tensorrt-whisper (NVIDIA GPU), openai (any compatible server), deepgram, ray (a cluster: "
+        "docs/cluster.md), scripted (tests)",
     )
     asr_model: str = _setting(
         "auto",
@@ -82,7 +83,7 @@ class Fields:
     llm_engine: str = _setting(
         "llama.cpp",
         "llama.cpp (in process), tensorrt-llm (NVIDIA GPU), ollama, openai (any compatible "
-        "server), scripted (tests)",
+        "server), ray (a cluster: docs/cluster.md), scripted (tests)",
     )
     llm_model: str = _setting(
         "auto",
@@ -171,7 +172,8 @@ class Fields:
         (
             "text to speech: hibari, piper (an extra, GPL), kokoro (eight languages; make kokoro), "
             "xtts (17 languages, cloned voices, not for commercial use; make xtts), whisperspeech "
-            "(NVIDIA GPU), openai (any compatible server), cartesia, scripted (tests)"
+            "(NVIDIA GPU), openai (any compatible server), cartesia, ray (a cluster: "
+            "docs/cluster.md), scripted (tests)"
         ),
     )
     tts_voice: str = _setting(

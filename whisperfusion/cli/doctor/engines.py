@@ -23,13 +23,17 @@ DEFAULT_ADDRESSES = {
     "openai": "https://api.openai.com/v1",
     **speech_chains.OWN,
 }
-PATHS = {"ollama": "/api/tags", "cartesia": "/voices?limit=1"}  # that cost nothing; else /models
+PATHS = {
+    "ollama": "/api/tags",
+    "cartesia": "/voices?limit=1",
+    "ray": "/about",
+}  # that cost nothing; else /models
 SCHEMES = {"deepgram": "Token"}
 OTHER_MEMORY = 1_300_000_000  # bytes for everything beside the language model
 
 
 def check_engines(settings: Settings) -> Iterator[Finding]:
-    chooses = settings.asr_engine in ("openai", "deepgram")
+    chooses = settings.asr_engine in ("openai", "deepgram", "ray")
     listed = chooses and settings.asr_model == Settings.asr_model
     rows = (
         ("asr", settings.asr_engine, "its own choice of model" if listed else settings.asr_model),
@@ -170,7 +174,11 @@ def check_servers(settings: Settings) -> Iterator[Finding]:
         entry = engines.ENGINES[kind].get(engine)
         if entry is None or not entry.by_url or getattr(settings, f"{kind}_chain"):
             continue
-        address = getattr(settings, f"{kind}_url") or DEFAULT_ADDRESSES[engine]
+        address = getattr(settings, f"{kind}_url") or DEFAULT_ADDRESSES.get(engine, "")
+        if not address:
+            variable = f"{kind.upper()}_URL"
+            yield Finding("bad", f"{variable} is not set, and {engine} needs it", f"set {variable}")
+            continue
         address = address if "://" in address else f"http://{address}"
         key = getattr(settings, f"{kind}_key") or getattr(settings, f"{engine}_api_key", "")
         yield _server(

@@ -11,7 +11,7 @@ from whisperfusion.models import cards
 from whisperfusion.settings import Settings
 
 NAMES = {"asr": "faster-whisper", "llm": "llama.cpp"}
-SERVERS = ("openai", "ollama")
+SERVERS = ("openai", "ollama", "ray")
 
 
 def check_gpu(settings: Settings) -> Iterator[Finding]:

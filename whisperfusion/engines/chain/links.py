@@ -19,6 +19,8 @@ from whisperfusion.errors import EngineError
 EMBEDDED = "embedded"  # the engine that needs no server
 VERSION = re.compile(r"v\d\w{0,15}")
 ADDRESS = re.compile(r"(?:http|ws)s?://[^/]+")
+WHOLE = ("ray",)  # all of the address is the address; a model is the option `model`
+VOICE_OF_PATH = re.compile(r"([a-z]{1,8}://[^/]{1,255}/[^:?]{1,200}):([^/:]{1,200})")
 VOICE_OF_ADDRESS = re.compile(r"([a-z]{1,8}://[^/:]{1,255}:\d{1,5}):([^/:]{1,200})")
 
 
@@ -57,13 +59,24 @@ def _link(text: str, setting: str, voices: bool) -> Link:
     text, _, behind = text.partition("?")
     options = tuple(_option(one, text, setting) for one in filter(None, behind.split("&")))
     provider, at, address = text.partition("@")
-    if at:
+    given = dict(options)
+    if at and provider in WHOLE:
+        url, model = address.rstrip("/"), given.pop("model", "")
+        options = tuple(given.items())
+    elif at:
         url, model = _address(address)
     else:
         provider, _, model = text.partition("/")
         url = ""
+    if provider in WHOLE and not at:
+        raise EngineError(
+            f"{setting} has the link {provider!r} without an address; write such as "
+            f"{provider}@http://HOST:8100/{setting.partition('_')[0].lower()}"
+        )
     voice = ""
-    if voices and (without_model := VOICE_OF_ADDRESS.fullmatch(url)):
+    if voices and (without_voice := VOICE_OF_PATH.fullmatch(url)):
+        url, voice = without_voice.groups()
+    elif voices and (without_model := VOICE_OF_ADDRESS.fullmatch(url)):
         url, voice = without_model.groups()
     elif voices and ":" in (model or provider):
         named, _, voice = (model or provider).rpartition(":")

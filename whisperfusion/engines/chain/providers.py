@@ -32,7 +32,7 @@ class Provider:
 
     @property
     def remote(self) -> bool:
-        return self.engine in ("openai", "ollama")
+        return self.engine in ("openai", "ollama", "ray")
 
 
 def _hosted(url: str, key: str) -> Provider:
@@ -56,6 +56,12 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             "ollama",
             first_token_s=OWN_FIRST_TOKEN_S,
             options=("parallel", "keep_alive"),
+            needs_model=False,
+        ),
+        "ray": Provider(
+            "ray",
+            first_token_s=OWN_FIRST_TOKEN_S,
+            options=("parallel", "timeout_s"),
             needs_model=False,
         ),
         "embedded": Provider(

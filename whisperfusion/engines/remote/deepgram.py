@@ -93,7 +93,9 @@ class Deepgram:
         recordings: Sequence[Recording],
         wanted: Callable[[int], bool] = lambda at: True,
     ) -> Iterator[tuple[int, Segment]]:
-        yield from read_recordings(recordings, wanted, self._read, self._files)
+        yield from read_recordings(
+            recordings, wanted, lambda pcm, options, _: self._read(pcm, options), self._files
+        )
 
     def detect_language(self, pcm: Samples) -> tuple[str, float]:
         query = {"model": self.model, "detect_language": "true"}

@@ -11,7 +11,7 @@ import atexit
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -58,7 +58,7 @@ class HttpStreams:
 
     def pieces(
         self, read: Callable[[], AsyncIterator[Any]], nothing_yet: Any = ""
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """What `read` gives, in order, with `nothing_yet` while it is silent: a chance to close.
 
         Closing cancels `read` at once.

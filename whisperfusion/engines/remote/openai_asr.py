@@ -90,7 +90,7 @@ class OpenAIASR:
         yield from read_recordings(
             recordings,
             wanted,
-            lambda pcm, options: self.read(pcm, options, FILE).segments,
+            lambda pcm, options, _: self.read(pcm, options, FILE).segments,
             self._pools[FILE],
         )
 

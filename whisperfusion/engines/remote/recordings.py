@@ -21,10 +21,12 @@ SHORTEST_S = 0.2  # servers refuse less than a tenth
 def read_recordings(
     recordings: Sequence[Recording],
     wanted: Callable[[int], bool],
-    read: Callable[[Samples, ASROptions], Iterable[Segment]],
+    read: Callable[[Samples, ASROptions, Callable[[], bool]], Iterable[Segment]],
     pool: Executor,
 ) -> Iterator[tuple[int, Segment]]:
-    """What `BatchASR.transcribe_batch` gives; `read` is one request, times from its start."""
+    """What `BatchASR.transcribe_batch` gives; `read` is one request, times from its start,
+    and may end early when what it asks with its last argument is false: it is of no use any more.
+    """
     pieces = [
         (at, start_s, piece, options)
         for at, (pcm, options) in enumerate(recordings)
@@ -33,7 +35,7 @@ def read_recordings(
 
     def found(piece: tuple[int, float, Samples, ASROptions]) -> tuple[int, list[Segment]]:
         at, start_s, pcm, options = piece
-        segments = read(pcm, options) if wanted(at) else ()
+        segments = read(pcm, options, lambda: wanted(at)) if wanted(at) else ()
         return at, [moved(segment, start_s) for segment in segments]
 
     for at, segments in pool.map(found, pieces):

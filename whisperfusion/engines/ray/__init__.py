@@ -1,0 +1,1 @@
+"""Engines on servers of a cluster (`cluster/`), such as Ray Serve's."""
