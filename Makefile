@@ -85,11 +85,12 @@ check-links: $(VENV)/installed-dev
 	$(BIN)/python tests/check_links.py
 
 # What is written from the code: docs/settings.md and .env.example (settings), docs/turns.md (the
-# table of states).
+# table of states), the dashboard of Grafana.
 docs: $(VENV)/installed
 	$(BIN)/python docs/settings_reference.py
 	$(BIN)/python docs/states.py > docs/turns.md
 	$(BIN)/python docs/engines_reference.py > docs/engines.md
+	$(BIN)/python docs/grafana_dashboard.py
 
 # The pictures of docs/, taken of the real server.
 screenshots: $(VENV)/installed-dev
