@@ -22,7 +22,13 @@ from whisperfusion.errors import SettingsError
 from whisperfusion.messages import Drain, Drained, Metrics, Notice, Ready, Stage, TurnLost
 from whisperfusion.runtime import event_loop as loop
 from whisperfusion.runtime import process
-from whisperfusion.runtime.listener import Listener, listen_on, max_connections, url_host
+from whisperfusion.runtime.listener import (
+    Listener,
+    listen_on,
+    max_connections,
+    raise_descriptor_limit,
+    url_host,
+)
 from whisperfusion.runtime.peers import Network
 from whisperfusion.runtime.redaction import keep_keys_out_of_logs
 from whisperfusion.settings import Settings, add_flags, check_access, from_command_line
@@ -424,6 +430,7 @@ def main(arguments: Sequence[str]) -> int:
         process.set_up_logging(settings.log_level, settings.log_format, NAME)
         keep_keys_out_of_logs(settings)
         check_access(settings)
+        raise_descriptor_limit(callers=0)
         loop.run(_run_alone(settings))
     except SettingsError as error:
         print(f"gateway.py: {error}", file=sys.stderr)

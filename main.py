@@ -372,6 +372,7 @@ def serve(chosen: Settings) -> int:
     tracing.check_installed(chosen)
     debugger.ports(chosen.debugpy)
     check_ports(chosen)
+    listener.raise_descriptor_limit(chosen.max_callers)
     check_chains(check_folder(chosen.agents).values(), chosen)
     check_file(chosen)
     for kind, why in models.reasons(chosen):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
+from running import ROOT
 
 from whisperfusion.runtime.rate_limits import Limits, TooMany
 
@@ -38,3 +42,24 @@ def test_no_limit_is_no_limit():
     for _ in range(100):
         with limits.admitted(["a"]):
             pass
+
+
+RAISED = """
+import logging, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024))
+from whisperfusion.runtime.listener import max_connections, raise_descriptor_limit
+logging.basicConfig(format="%(message)s")
+raise_descriptor_limit(int(sys.argv[1]))
+print(resource.getrlimit(resource.RLIMIT_NOFILE), max_connections(1))
+"""
+
+
+@pytest.mark.parametrize(("callers", "warned"), [(30, False), (672, False), (673, True)])
+def test_a_server_takes_the_descriptors_that_it_may_have(callers, warned):
+    run = subprocess.run(
+        [sys.executable, "-c", RAISED, str(callers)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.stdout == "(1024, 1024) 896\n", run.stderr
+    assert (f"MAX_CALLERS={callers}, but one balancer can open only 672 calls" in run.stderr) == (
+        warned
+    ), run.stderr

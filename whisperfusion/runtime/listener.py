@@ -33,6 +33,7 @@ from whisperfusion.runtime.peers import Network, is_local, network, plain, trust
 HEAD_S = 10.0  # to receive the head of a request
 QUIET_S = 10.0  # between two log lines about the same problem
 MOST = 4096  # connections, however many descriptors there are
+DESCRIPTORS = 4  # of a connection to the gateway that is passed on, with a spare one
 OWN = 128  # descriptors that the process itself needs: queues, libraries, files
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 GATEWAY = "gateway"  # the group that the gateway's own connections are counted in
@@ -211,6 +212,30 @@ def max_connections(each: int) -> int:
     if soft == resource.RLIM_INFINITY:
         return MOST
     return max(8, min(MOST, (soft - min(OWN, soft // 2)) // each))
+
+
+def raise_descriptor_limit(callers: int) -> None:
+    """As many descriptors as `MOST` connections need, where the system allows that; processes that
+    are started inherit it. Many systems give a program 1024, which end at some 300 calls through
+    the gateway. Logs where `callers` (MAX_CALLERS) from one balancer would need more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OWN + MOST * DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has a lower one that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    most = max_connections(1)
+    if callers > most - most // 4:
+        log.warning(
+            "MAX_CALLERS=%d, but one balancer can open only %d calls with the %d file descriptors "
+            "that a process may have; raise their hard limit (ulimit -Hn, LimitNOFILE of systemd, "
+            "--ulimit nofile of Docker), or lower MAX_CALLERS",
+            callers,
+            most - most // 4,
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        )
 
 
 def listen_on(
