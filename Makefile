@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 GPU_SET := $(if $(CUDA)$(wildcard $(VENV)/installed-cuda),$(VENV)/installed-cuda)
 XLLAMACPP_INDEX ?= https://xorbitsai.github.io/xllamacpp/whl/cu128
 
-.PHONY: run whisper test test-gpu-stack lint types talk doctor bench docs screenshots check-links clean kokoro xtts cluster
+.PHONY: run whisper test test-gpu-stack lint types talk doctor bench docs charts screenshots check-links clean kokoro xtts cluster
 
 run: $(VENV)/installed $(GPU_SET)
 	@$(if $(GPU_SET),,command -v nvidia-smi >/dev/null && echo "An NVIDIA GPU may be here: \`make run CUDA=1\` uses it" || true)
@@ -91,6 +91,10 @@ docs: $(VENV)/installed
 	$(BIN)/python docs/states.py > docs/turns.md
 	$(BIN)/python docs/engines_reference.py > docs/engines.md
 	$(BIN)/python docs/grafana_dashboard.py
+
+# What is made from the Helm chart: its values' schema, deploy/kubernetes/.
+charts: $(VENV)/installed-dev
+	$(BIN)/python deploy/helm/render.py
 
 # The pictures of docs/, taken of the real server.
 screenshots: $(VENV)/installed-dev

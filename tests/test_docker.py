@@ -30,6 +30,7 @@ FILES = {
     "cpu": "docker/Dockerfile.cpu",
 }
 PROFILES, DOCKERFILES = tuple(FILES), tuple(FILES.values())
+CLUSTER = "docker/Dockerfile.cluster"  # stands on one of the others
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 PORTS = ["6006", "8888", "8000"]
 APT = (
@@ -123,7 +124,7 @@ def lint(program: str, *arguments: str) -> None:
 
 
 def test_hadolint_finds_nothing() -> None:
-    lint("hadolint", *DOCKERFILES)
+    lint("hadolint", *DOCKERFILES, CLUSTER)
 
 
 def test_shellcheck_finds_nothing() -> None:
@@ -219,6 +220,18 @@ def test_the_cuda_build_of_llama_cpp_is_installed_first_from_its_index_alone() -
     assert second.rstrip().endswith("-r requirements-cuda.txt")
 
 
+def test_the_cluster_image_is_the_servers_with_ray_and_ends_without_root() -> None:
+    """A base has the code, `cluster/` among it; what is installed has the same pins."""
+    bases = {f"whisperfusion:{profile}" for profile in PROFILES}
+    assert lines_of(CLUSTER, "ARG") == ["BASE=whisperfusion:cpu"]
+    assert "whisperfusion:cpu" in bases and lines_of(CLUSTER, "FROM") == ["${BASE}"]
+    assert all("cluster" in copied(FILES[profile]) for profile in PROFILES)
+    assert lines_of(CLUSTER, "USER") == ["0", "1000:1000"]
+    assert any("-r requirements-cluster.txt" in run for run in lines_of(CLUSTER, "RUN"))
+    text = (ROOT / "requirements-cluster.txt").read_text(encoding="utf-8")
+    assert "-r requirements.txt" in text.splitlines()
+
+
 def test_uv_is_pinned_lies_where_it_is_expected_and_is_tried_at_once() -> None:
     lines = instructions("docker/Dockerfile")
     at = next(
@@ -232,7 +245,7 @@ def test_uv_is_pinned_lies_where_it_is_expected_and_is_tried_at_once() -> None:
     assert lines[at + 1] == ("RUN", "uv --version")
 
 
-@pytest.mark.parametrize("file", DOCKERFILES)
+@pytest.mark.parametrize("file", [*DOCKERFILES, CLUSTER])
 def test_what_is_copied_exists_and_is_sent_to_the_builder(file: str) -> None:
     sources = copied(file)
     assert sources
