@@ -5,12 +5,17 @@ a crash costs one file.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
+import json
 import random
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import termios
+import time
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -22,9 +27,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import ROOT, alive
 
+from whisperfusion.gateway.decoding.child import HEAD
 from whisperfusion.gateway.decoding.decode import FREE_S, LEAST_BYTES_S, Undecodable, pieces
 from whisperfusion.gateway.decoding.fair_semaphore import FairSemaphore, QueueFull
-from whisperfusion.gateway.decoding.pool import DecoderPool
+from whisperfusion.gateway.decoding.pool import DecoderPool, _spawn
 from whisperfusion.wire.openai_rest import ApiError
 
 RATE = 16_000
@@ -407,6 +413,29 @@ asyncio.run(main())
     for pid in pids:
         gone, _ = psutil.wait_procs([psutil.Process(pid)] if alive(pid) else [], timeout=20)
         assert gone or not alive(pid)
+
+
+def waiting(channel: socket.socket) -> int:
+    """Bytes that have come, and are not read."""
+    return int.from_bytes(fcntl.ioctl(channel, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_a1_a_child_ends_with_a_gateway_that_had_not_read_all_it_sent(long_file):
+    """The kernel tells that end as an error, in place of the end of the stream."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        child = _spawn(theirs.fileno())
+    try:
+        job = {"span": [RATE, 0.0, 0.5], "language": None, "number": 1}
+        with long_file.open("rb") as file:
+            socket.send_fds(ours, [json.dumps(job).encode() + b"\n"], [file.fileno()])
+        while waiting(ours) < 3 * HEAD.size + RATE:  # taken, half a second of s16, the end
+            time.sleep(0.01)
+        ours.close()
+        assert child.wait(20) == 0
+    finally:
+        child.kill()
+        child.wait()
 
 
 async def test_b6_a_file_that_is_not_wanted_any_more_frees_its_child(long_file):

@@ -52,6 +52,18 @@ class Kept:
         except psutil.Error:
             return []
 
+    def strays(self) -> list[psutil.Process]:
+        """Processes that it started, directly or not, and that have lost it: all have its folder
+        for temporary files, or none is known.
+        """
+        own = {one.pid for one in self.processes()}
+        mark = f"TMPDIR={self._environment.get('TMPDIR', '')}".encode()
+        return [
+            psutil.Process(pid)
+            for pid in psutil.pids()
+            if pid not in own and mark != b"TMPDIR=" and mark in _environment_of(pid)
+        ]
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
@@ -69,7 +81,7 @@ class Kept:
                 self._process.kill()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
-        _, left = psutil.wait_procs(below, timeout=3.0)
+        _, left = psutil.wait_procs([*below, *self.strays()], timeout=3.0)
         for one in left:
             _send(one, signal.SIGKILL)
         return [_command_line(one) for one in left]
@@ -95,6 +107,13 @@ class Kept:
                 continue
             if not self._ending.wait(RESTART_S):
                 self._spawn()
+
+
+def _environment_of(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is another user's
+        return []
 
 
 def _send(process: psutil.Process, number: int) -> None:

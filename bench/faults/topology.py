@@ -120,12 +120,15 @@ class Cell:
         return self.program.pid if stage == "main" else self.log.pids[stage]
 
     def names(self) -> dict[int, str]:
-        """Process id -> what it is: "a/main", "a/asr" … and "a/others" for all below."""
+        """Process id -> what it is: "a/main", "a/asr" …, "a/others" for all below, and
+        "a/stray" for what is not below any more.
+        """
         stages = {pid: name for name, pid in self.log.pids.items()}
         found = {}
         for process in self.program.processes():
             role = "main" if process.pid == self.program.pid else stages.get(process.pid, "others")
             found[process.pid] = f"{self.name}/{role}"
+        found.update({one.pid: f"{self.name}/stray" for one in self.program.strays()})
         return found
 
 

@@ -43,7 +43,10 @@ class Jobs:
     def _read(self) -> None:
         held, files = b"", []
         while True:
-            data, came, _, _ = socket.recv_fds(self._channel, LONGEST_LINE, 4)
+            try:
+                data, came, _, _ = socket.recv_fds(self._channel, LONGEST_LINE, 4)
+            except OSError:  # it died before it had read all frames
+                data = b""
             if not data:
                 os._exit(0)  # the gateway is gone
             held += data
