@@ -4,6 +4,7 @@
     python bench/chaos.py --topology cells --faults 60 --seed 2
     python bench/chaos.py --engines real --faults 40
     python bench/chaos.py --only "kill asr,full disk" --faults 20
+    python bench/chaos.py --topology cluster --engines real --only kill --faults 60
 
 Callers come by the two sockets, through the gateway, over Realtime, `/ws` and REST, and check each
 answer (`bench/faults/people.py`, `doors.py`). After each fault it is measured how long all takes to
@@ -42,6 +43,7 @@ from bench.faults.leaks import Snapshot, left_files, shared_memory
 from bench.faults.material import Material, Recordings, Tones
 from bench.faults.network import SlowLine
 from bench.faults.plan import kinds, kit_of, order, small_disks
+from bench.faults.ray_cluster import on_cluster
 from bench.faults.topology import SCRIPTED, Front, Topology, cells, one
 from whisperfusion.client import CallError
 from whisperfusion.client.timed_call import TimedCall
@@ -95,18 +97,22 @@ class Chaos:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
         scripted = plan.engines == "scripted"
-        self.kit = kit_of(folder, scripted)
+        self.kit = kit_of(folder, scripted and plan.topology != "cluster")
         self.material: Material = Tones() if scripted else Recordings()
         self.found = Found(account=Account(Codes(plan.seed)))
         self._faults: list[Fault] = []
         self._before = Snapshot()
-        self.topology = self._built(SCRIPTED if scripted else ())
+        self.topology = self._built(scripted)
 
-    def _built(self, flags: Sequence[str]) -> Topology:
+    def _built(self, scripted: bool) -> Topology:
+        environment = self.kit.environment
+        if self.plan.topology == "cluster":
+            return on_cluster(self.folder, scripted, environment)
+        flags: Sequence[str] = SCRIPTED if scripted else ()
         if self.kit.models:  # the chain is the language model
             flags = [flag for flag in flags if not flag.startswith("--llm-engine")]
         make = {"one": one, "cells": cells}[self.plan.topology]
-        return make(self.folder, flags, self.kit.environment)
+        return make(self.folder, flags, environment)
 
     def run(self) -> Found:
         """Raises BenchError."""
@@ -185,7 +191,7 @@ class Chaos:
     async def _all_faults(self, crowd: Crowd) -> None:
         plan, chance = self.plan, random.Random(self.plan.seed)
         known = kinds(self.topology, self.kit)
-        chosen = [kind for kind in known if not plan.only or kind in plan.only]
+        chosen = [kind for kind in known if not plan.only or kind.startswith(plan.only)]
         if not chosen:
             raise BenchError(f"--only takes some of: {', '.join(known)}")
         for number, kind in enumerate(order(chosen, plan.faults, chance), 1):
@@ -297,12 +303,12 @@ def as_json(found: Found, plan: Plan) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     add = parser.add_argument
-    add("--topology", choices=("one", "cells"), default=Plan.topology)
+    add("--topology", choices=("one", "cells", "cluster"), default=Plan.topology)
     add("--engines", choices=("scripted", "real"), default=Plan.engines)
     add("--callers", type=int, default=Plan.callers)
     add("--faults", type=int, default=Plan.faults, help="how many, in rounds of all kinds")
     add("--seed", type=int, default=Plan.seed)
-    add("--only", default="", help="some kinds, by their names in the table, with commas")
+    add("--only", default="", help="some kinds, by the beginnings of their names, with commas")
     add("--ready", type=float, default=Plan.ready_s, help="seconds within which all must be ready")
     chosen = parser.parse_args(arguments)
     only = tuple(filter(None, (one.strip() for one in chosen.only.split(","))))

@@ -15,7 +15,7 @@ import psutil
 from bench.common import ROOT
 
 RESTART_S = 0.1  # systemd's default RestartSec
-STOP_S = 30.0
+STOP_S = 60.0
 
 
 class Kept:

@@ -84,6 +84,8 @@ class Snapshot:
         """What is more than `before`, beyond what differs between two starts."""
         found = []
         for name, now in self.uses.items():
+            if "/" not in name:  # Redis, HAProxy and Ray are not this project's
+                continue
             then = before.uses.get(name, Use(processes=0))
             idle = DECODERS if name.endswith("/others") else 0
             if now.processes > max(then.processes, idle):

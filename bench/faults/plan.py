@@ -31,6 +31,7 @@ from bench.faults.faults import (
 )
 from bench.faults.llm_server import EchoServer
 from bench.faults.network import SlowLine
+from bench.faults.ray_cluster import RAY_KINDS, OnCluster, ray_faults
 from bench.faults.topology import STAGES, Cell, Topology
 
 STATE_MB = 24  # of the file system that is filled
@@ -59,10 +60,12 @@ class Kit:
         return found
 
 
-def kit_of(folder: Path, scripted: bool) -> Kit:
-    """What this machine has. What is missing is told, and its faults are left out."""
+def kit_of(folder: Path, models: bool) -> Kit:
+    """What this machine has; with `models` also servers of language models, whose answers are
+    scripted. What is missing is told, and its faults are left out.
+    """
     kit = Kit(folder)
-    if scripted:
+    if models:
         kit.models = [EchoServer(), EchoServer()]
     if ShiftedClock.possible():
         kit.clock = ShiftedClock(folder / "clock")
@@ -113,7 +116,10 @@ def kinds(topology: Topology, kit: Kit) -> dict[str, Make]:
         at_a_cell("locked store", partial(_store, LockedStore))
         if shutil.which("chattr") and os.geteuid() == 0:
             at_a_cell("read-only store", partial(_store, ReadOnlyStore))
-    for name in topology.services:
+    if isinstance(topology, OnCluster) and topology.ray is not None:
+        for kind in RAY_KINDS:
+            found[kind] = partial(ray_faults, topology.ray, kind)
+    for name in topology.services.keys() - {"cluster"}:
         found[f"kill {name}"] = partial(_service, topology, KillService, f"kill {name}", name)
         found[f"stop {name}"] = partial(_service, topology, StopService, f"stop {name}", name)
     for mood in MOODS if kit.models else ():

@@ -114,7 +114,7 @@ class Cell:
     def healthy(self) -> bool:
         """All its processes are ready, and none of them has died since it said so."""
         stages = self.log.pids.values()
-        return _status(f"{self.front.http_url}/health") == 200 and all(map(_runs, stages))
+        return _status(f"{self.front.http_url}/health") == 200 and all(map(runs, stages))
 
     def stage_pid(self, stage: str) -> int:
         return self.program.pid if stage == "main" else self.log.pids[stage]
@@ -147,13 +147,18 @@ class Topology:
         """Raises BenchError."""
         for service in self.services.values():
             service.start()
+        first = [asked for name, asked in self.questions.items() if name != "haproxy"]
+        self._until(lambda: all(asked() for asked in first))  # HAProxy waits for a cell
         for cell in self.cells:
             cell.program.start()
+        self._until(self.ready)
+
+    def _until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_S
-        while not self.ready():
+        while not condition():
             if time.monotonic() > deadline:
-                logs = "\n".join(str(cell.program.log) for cell in self.cells)
-                raise BenchError(f"not ready after {START_S:.0f} s; the logs are\n{logs}")
+                missing = self.missing()
+                raise BenchError(f"not ready after {START_S:.0f} s: {missing}; see {self.folder}")
             time.sleep(0.1)
 
     def ready(self) -> bool:
@@ -270,7 +275,7 @@ def _redis_answers(port: int) -> bool:
         return False
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
