@@ -197,10 +197,13 @@ LOAD = (
         "Calls that are connected.",
     ),
     Panel(
-        "Refused calls per minute",
+        "New calls per minute",
         "none",
-        ((per_minute("calls_refused_total", "instance"), "{{instance}}"),),
-        "Clients that were asked to wait.",
+        (
+            (per_minute("calls_total", "instance"), "admitted {{instance}}"),
+            (per_minute("calls_refused_total", "instance"), "refused {{instance}}"),
+        ),
+        "Calls that were admitted, and clients that were asked to wait.",
         "WhisperFusionCallsRefused",
     ),
     Panel(

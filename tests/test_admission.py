@@ -151,7 +151,8 @@ def test_who_is_turned_away_waits_for_those_who_were_before():
         admission.turned_away(481.0)
     assert waits[0] == pytest.approx(1.0) and waits == sorted(waits)
     assert waits[2] == pytest.approx(3.0) and waits[-1] == LONGEST_WAIT_MIN
-    assert admission.refused == 10
+    counted = dict(admission.metrics(481.0))
+    assert (counted["calls_total"], counted["calls_refused_total"]) == (2 * MOST, 10)
 
 
 def test_a_server_that_drains_admits_no_call():

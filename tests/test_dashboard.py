@@ -362,6 +362,8 @@ async def test_charts_follow_the_numbers(page, served):
         (10, 7, 3, 0),
         lost=2,
         active_calls=3,
+        load=0.375,
+        draining=0,
         degradation_level=1,
         user_turns_total=12,
         preemptive_generations_total=8,
@@ -390,6 +392,11 @@ async def test_charts_follow_the_numbers(page, served):
     await expect(number(page, "memory", "gateway")).to_have_text(re.compile("[MG]B$"))
     await expect(page.locator("#failed-now")).to_contain_text("llm 2")
     await expect(page.locator("#first-sound-now")).to_have_text("0.75 s")
+    await expect(page.locator("#load-now")).to_have_text("38 %")
+    served.counted |= counted((10, 7, 3, 0), load=1, draining=1)
+    await look(page)
+    await expect(page.locator("#load-now")).to_have_text("100 %draining")
+    await expect(page.locator("#load-now")).to_have_attribute("data-bad", "true")
     drawing = page.locator("#first_sound svg.plot")
     await expect(drawing).to_have_attribute(
         "aria-label",

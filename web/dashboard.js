@@ -121,6 +121,9 @@ function ofAll(name) {
 function glance(median) {
   const callers = history.value("active_calls", "asr");
   $("callers-now").textContent = callers === null ? "–" : count(callers);
+  const [load, draining] = ["load", "draining"].map((name) => history.value(name, "asr"));
+  $("load-now").replaceChildren(load === null ? "–" : `${Math.round(100 * load)} %`, element("small", "", draining ? "draining" : ""));
+  $("load-now").dataset.bad = String(load === 1); // the next caller is asked to wait
   $("first-sound-now").textContent = median;
   const [lost, culprits] = lostText();
   $("failed-now").replaceChildren(lost, element("small", "", culprits));

@@ -65,11 +65,12 @@ class Admission:
         self._call_min = 0.0  # how long a call is, smoothed; 0 = none has ended
         self._turned_away: deque[float] = deque(maxlen=1000)
         self.draining = False  # the server ends with the calls that it has
-        self.refused = 0  # calls, for whatever limit
+        self.admitted = self.refused = 0  # calls; refused for whatever limit
 
     # --- what is observed ------------------------------------------------------------------------
 
     def started(self, call: str, now: float) -> None:
+        self.admitted += 1
         self._active[call] = self._began[call] = now
 
     def update(self, callers: Iterable[Member], now: float) -> None:
@@ -128,6 +129,7 @@ class Admission:
     def metrics(self, now: float) -> tuple[tuple[str, float], ...]:
         wait_min = self.wait_min(now) or (LONGEST_WAIT_MIN if self._at_limit() else 0.0)
         return (
+            ("calls_total", float(self.admitted)),
             ("calls_refused_total", float(self.refused)),
             ("load", self.load(now)),
             ("draining", float(self.draining)),

@@ -50,6 +50,7 @@ CATALOG = {
     "unexpected_events_total": Description(
         "counter", "Events that a call ignored because they do not belong in its state"
     ),
+    "calls_total": Description("counter", "Calls that were admitted"),
     "calls_refused_total": Description(
         "counter", "Calls that were not admitted, and whose client was asked to wait"
     ),
