@@ -19,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 from running import ROOT
 
 from whisperfusion.call.degradation import BOUNDS_S
+from whisperfusion.engines.chain.links import named, parse
 from whisperfusion.gateway.operations.metric_catalog import PREFIX
 
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -113,6 +114,22 @@ def test_each_metric_of_a_rule_is_served_and_has_the_type_that_it_is_used_as():
 )
 def test_a_metric_that_is_used_wrongly_is_found(expression):
     assert problems(expression)
+
+
+def test_the_links_of_a_cluster_have_the_names_that_their_alert_asks_for():
+    address = "http://10.0.0.5:8100"
+    chain = f"ray@{address}/asr, ray@{address}/asr?model=tiny, deepgram/nova-3, embedded"
+    second = parse(f"ray@{address}/asr, ray@http://10.0.0.6:8100/asr", "ASR_CHAIN")
+    names = [*named(parse(chain, "ASR_CHAIN")), *named(second)]
+    (cluster,) = [rule for rule in alerts() if rule["alert"] == "WhisperFusionClusterUnreachable"]
+    (others,) = [rule for rule in alerts() if rule["alert"] == "WhisperFusionLinkOpen"]
+    patterns = set(re.findall(r'link=~"([^"]+)"', cluster["expr"]))
+    assert patterns == set(re.findall(r'link!~"([^"]+)"', others["expr"]))
+    (pattern,) = patterns
+    assert [bool(re.fullmatch(pattern, name)) for name in names] == [
+        *(True, True, False, False),
+        *(True, True),
+    ]
 
 
 def test_recorded_names_that_are_used_are_recorded():
