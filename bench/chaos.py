@@ -197,7 +197,11 @@ class Chaos:
         for number, kind in enumerate(order(chosen, plan.faults, chance), 1):
             await asyncio.sleep(chance.uniform(*plan.gap_s))
             crowd.check()
-            row = await self._one_fault(known[kind](chance))
+            try:
+                row = await self._one_fault(known[kind](chance))
+            except BenchError as error:  # the rest cannot be judged
+                self.found.broken.append(str(error))
+                return
             say(
                 f"{number}/{plan.faults} {row.kind} {row.cell}: ready after {row.ready_s:.1f} s, "
                 f"answered after {row.answered_s:.1f} s"
@@ -328,6 +332,8 @@ def main(arguments: Sequence[str]) -> int:
         found = Chaos(plan, folder).run()
     except BenchError as error:
         raise SystemExit(f"{error}\nlogs: {folder}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(f"stopped; logs: {folder}") from None
     print(table(found))
     common.write(OUT / f"chaos-{stamp}.json", as_json(found, plan))
     return 1 if found.broken else 0

@@ -254,6 +254,8 @@ def main(arguments: Sequence[str]) -> int:
         found = Soak(plan, folder).run()
     except BenchError as error:
         raise SystemExit(f"{error}\nlogs: {folder}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(f"stopped; logs: {folder}") from None
     print(table(found, plan))
     common.write(OUT / f"soak-{stamp}.json", as_json(found, plan))
     return 1 if found.broken else 0

@@ -8,6 +8,7 @@ the recordings of calls, temporary files and logs; what is left there at the end
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import time
 import urllib.error
@@ -211,7 +212,13 @@ def one(folder: Path, flags: Sequence[str], environment: Mapping[str, str]) -> T
 def cells(
     folder: Path, flags: Sequence[str], environment: Mapping[str, str], count: int = 2
 ) -> Topology:
-    """`count` servers with one Redis, behind HAProxy with the configuration of deploy/."""
+    """`count` servers with one Redis, behind HAProxy with the configuration of deploy/.
+
+    Raises BenchError where one of these is not installed.
+    """
+    for program in ("redis-server", "haproxy"):
+        if shutil.which(program) is None:
+            raise BenchError(f"{program} is not installed; it is a package of Debian")
     redis_port, *ports = free_ports(4)
     redis = _redis(folder / "redis", redis_port)
     shared = {"STORE_URL": f"redis://127.0.0.1:{redis_port}/0", **environment}
