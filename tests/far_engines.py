@@ -102,8 +102,8 @@ class SlowUtterance:
         return Hypothesis(f"{self.length} finished", "en")
 
 
-def asked(llm: Any, **more: Any) -> Any:
-    return llm.stream_chat((("user", "hi"),), max_tokens=9, temperature=0.0, **more)
+def asked(llm: Any, text: str = "hi", **more: Any) -> Any:
+    return llm.stream_chat((("user", text),), max_tokens=9, temperature=0.0, **more)
 
 
 def told(pieces: Any) -> list[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from engine_checks import ENGLISH, errors, eventually
 from engine_server import EngineProcess, Front
-from far_engines import ALPHA, BETA, said
+from far_engines import ALPHA, BETA, asked
 from running import ROOT, free_ports
 
 from whisperfusion.engines import EngineError, load
@@ -68,22 +68,23 @@ def test_a_process_is_killed_in_mid_sentence(start):
 
 
 def test_sigterm_lets_what_runs_end(start):
-    server = start("tts", "--engine=scripted", "--option=delay_s=0.1", "--key=sesame")
-    tts = load("tts", "ray", url=server.url, key="sesame")
-    pieces = tts.synthesize(SENTENCE)
-    begun = next(piece for piece in pieces if len(piece))
+    server = start("llm", "--engine=scripted", "--option=delay_s=0.02", "--key=sesame")
+    llm = load("llm", "ray", url=server.url, key="sesame")
+    endless = asked(llm, "forever")
+    assert next(piece for piece in endless if piece)
     server.process.send_signal(signal.SIGTERM)
     eventually(lambda: server.status() == 503)
-    with pytest.raises(EngineError, match="503"):
-        said(tts, "hello")
-    assert read_tones(np.concatenate([begun, *pieces]), tts.sample_rate) == SENTENCE
+    with pytest.raises(EngineError, match="503.*draining"):
+        list(asked(llm, "alpha"))
+    assert [next(piece for piece in endless if piece) for _ in range(100)]
+    endless.close()
     assert server.process.wait(30) == 0
 
 
 def test_a_lost_engine_ends_the_process_and_a_second_signal_too(start):
     server = start("llm", "--engine=scripted", "--option=delay_s=0.02")
     llm = load("llm", "ray", url=server.url)
-    endless = llm.stream_chat((("user", "forever"),), max_tokens=9, temperature=0.0)
+    endless = asked(llm, "forever")
     assert next(piece for piece in endless if piece)
     server.process.send_signal(signal.SIGTERM)
     eventually(lambda: server.status() == 503)
@@ -94,7 +95,7 @@ def test_a_lost_engine_ends_the_process_and_a_second_signal_too(start):
     server = start("llm", "--engine=scripted")
     llm = load("llm", "ray", url=server.url)
     with pytest.raises(EngineError):
-        list(llm.stream_chat((("user", "lose the gpu"),), max_tokens=9, temperature=0.0))
+        list(asked(llm, "lose the gpu"))
     assert server.process.wait(30) == 70
 
 

@@ -43,17 +43,20 @@ def front() -> Iterator[Callable[[EngineServer], Front]]:
 
 
 class Voice(ScriptedTTS):
-    """Stops after each piece until `go`. `noise`: no two of its sentences are the same."""
+    """Waits after each piece while it is `held`. `noise`: no two of its sentences are the same.
 
-    def __init__(self, noise: float = 0.0) -> None:
+    Its pieces have `size` samples.
+    """
+
+    def __init__(self, noise: float = 0.0, size: int = 4800) -> None:
         super().__init__()
         self.noise, self.chance = noise, np.random.default_rng(1)
-        self.held = False
-        self.begun = 0
+        self.held, self.size = False, size
 
     def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> Iterator:
-        self.begun += 1
-        for piece in super().synthesize(text, voice, speed):
+        whole = np.concatenate([np.zeros(0, np.float32), *super().synthesize(text, voice, speed)])
+        for at in range(0, len(whole), self.size):
+            piece = whole[at : at + self.size]
             yield piece + self.noise * self.chance.standard_normal(len(piece)).astype(np.float32)
             while self.held:
                 yield piece[:0]
@@ -132,7 +135,7 @@ def test_an_engine_that_is_lost_is_asked_elsewhere(serve, front):
 
 
 def test_a_sentence_is_finished_by_another_replica_where_both_say_the_same(serve, front):
-    lost, other = Voice(), Voice()
+    lost, other = Voice(), Voice(size=3700)
     address = front(serve("tts", lost))
     tts = load("tts", "ray", url=address.url)
     lost.held, whole = True, said(other, SENTENCE)
