@@ -2,7 +2,7 @@
 every one of them gets an answer of its own.
 
     python -m bench.load --callers 250 --asr ws://127.0.0.1:6006 --tts ws://127.0.0.1:8888
-    python -m bench.load --callers 1000 --minutes 120 --frame-ms 256 --pid 4711 4712
+    python -m bench.load --callers 1000 --cells 4 --haproxy --minutes 120 --frame-ms 256 --pause 40
 
 Callers open one after the other and speak in turns (bench/load_call.py). Every minute a line of
 JSON goes to the file: the turns and what came of them, how long answers took, how late the
@@ -27,6 +27,7 @@ from typing import Any
 
 from bench.common import OUT, say
 from bench.load_call import Call, Pattern, Phase, Tally
+from bench.load_cells import Cells, cells
 from bench.load_cost import Cost, costs
 from bench.load_sounds import MOST_MARKS, silence, voice_of
 from bench.verdicts import percentile
@@ -243,19 +244,19 @@ def line_of(row: dict[str, Any]) -> str:
 NOT_THERE = (Phase.CLOSED, Phase.OPENING)
 
 
-def run(plan: Plan, seconds: float, out: Path, pids: Sequence[int], every_s: float) -> Tally:
+def run(plan: Plan, seconds: float, out: Path, servers: Cells, every_s: float) -> Tally:
     """The load of `plan` for so long. Returns what came of all turns."""
     out.parent.mkdir(parents=True, exist_ok=True)
     total, generator = Tally(), Generator(plan)
     generator.start()
     began = reported = time.monotonic()
-    spent, before = 0.0, costs(pids)
+    spent, before = 0.0, costs(servers.pids, servers.balancer)
     with out.open("a", encoding="utf-8") as lines:
         while True:
             left = seconds - (reported - began)
             time.sleep(max(0.0, min(every_s, left)))
             seen = generator.take() if left > every_s else generator.stop()
-            now, used = time.monotonic(), costs(pids)
+            now, used = time.monotonic(), costs(servers.pids, servers.balancer)
             seen.cpu_s, spent = seen.cpu_s - spent, seen.cpu_s
             row = row_of(seen, now - reported, used, before)
             print(json.dumps(row), file=lines, flush=True)
@@ -272,15 +273,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if len(chosen.asr) != len(chosen.tts):
         raise SystemExit("--asr and --tts need as many addresses each: one pair for each cell")
+    if not chosen.cells:
+        sockets = tuple(zip(chosen.asr, chosen.tts, strict=True))
+        return _measure(chosen, Cells(sockets, tuple(chosen.pid)))
+    with cells(chosen.cells, chosen.callers, chosen.haproxy) as started:
+        return _measure(chosen, started)
+
+
+def _measure(chosen: argparse.Namespace, servers: Cells) -> int:
+    """The load of the command line, and the exit status that follows."""
     plan = Plan(
         chosen.callers,
-        tuple(zip(chosen.asr, chosen.tts, strict=True)),
+        servers.sockets,
         Pattern(chosen.frame_ms, chosen.speech, chosen.pause, chosen.call, chosen.push_to_talk),
         chosen.opened,
         chosen.processes,
         chosen.seed,
     )
-    total = run(plan, chosen.minutes * 60, chosen.out, chosen.pid, chosen.every)
+    total = run(plan, chosen.minutes * 60, chosen.out, servers, chosen.every)
     say(
         f"{total.turns} turns, {total.answered} answered; {total.stuck} stuck, "
         f"{total.foreign} foreign, {total.forgotten} forgotten, {total.wrong} wrong, "
@@ -296,6 +306,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--callers", type=int, default=250)
+    add("--cells", type=int, default=0, help="start so many servers for it; 0 = one is running")
+    add("--haproxy", action="store_true", help="callers reach these through HAProxy")
     add("--asr", nargs="+", default=["ws://127.0.0.1:6006"], help="socket of each cell")
     add("--tts", nargs="+", default=["ws://127.0.0.1:8888"], help="in the same order")
     add("--minutes", type=float, default=5.0)

@@ -44,12 +44,15 @@ def cost_of(one: psutil.Process) -> Cost:
         return Cost()
 
 
-def costs(pids: Sequence[int]) -> dict[str, Cost]:
-    """The processes of the servers whose `main.py` these are, by stage, all servers together.
+def costs(pids: Sequence[int], balancer: int = 0) -> dict[str, Cost]:
+    """The processes of the servers whose `main.py` these are, by stage, all servers together, and
+    the balancer before them (0: there is none).
 
     A stage that was started again has the name of those that are behind it in the list.
     """
     found: dict[str, Cost] = {}
+    if balancer:
+        found["haproxy"] = cost_of(psutil.Process(balancer))
     for pid in pids:
         try:
             main = psutil.Process(pid)

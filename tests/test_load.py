@@ -20,6 +20,7 @@ from whisperfusion.engines.scripted import read_tones, tone_speech
 sys.path.insert(0, str(ROOT))
 from bench import load
 from bench.load_call import Call, Pattern
+from bench.load_cells import Cells, cells
 from bench.load_cost import costs
 from bench.load_sounds import MARK, heard_mark, mark_of, other_mark, silence, voice_of
 
@@ -199,6 +200,24 @@ def test_a_few_callers_at_a_server(scripted_server):
 def test_a_run_ends_with_a_line_of_what_was_seen(scripted_server, tmp_path):
     plan = load.Plan(1, ((scripted_server.asr_url, scripted_server.tts_url),))
     out = tmp_path / "load.jsonl"
-    total = load.run(plan, 0.1, out, [scripted_server.process.pid], 60.0)
+    total = load.run(plan, 0.1, out, Cells((), (scripted_server.process.pid,)), 60.0)
     (line,) = out.read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["answered"] == total.answered
+
+
+@pytest.mark.waits
+def test_cells_of_its_own_behind_a_balancer():
+    with cells(2, 8, balanced=True) as started:
+        plan = load.Plan(8, started.sockets, Pattern(speech_s=0.9, pause_s=0.2))
+        generator = load.Generator(plan)
+        generator.start()
+        total, deadline = load.Seen(), time.monotonic() + PATIENCE_S
+        while total.tally.answered < 8:
+            assert time.monotonic() < deadline, total
+            time.sleep(0.1)
+            total.add(generator.take())
+        used = costs(started.pids, started.balancer)
+        total.add(generator.stop())
+    assert (total.tally.foreign, total.tally.stuck, total.tally.errors) == (0, 0, 0), total
+    # 6006 and 8888 of each caller reach the same cell, or no answer would have been heard
+    assert total.tally.unheard == 0 and used["haproxy"].descriptors > 8, total
