@@ -411,6 +411,16 @@ async def test_a_disk_that_does_not_answer_holds_one_thread_and_no_scrape(tmp_pa
     assert set(asked) == {tmp_path} and len(asked) <= 2
 
 
+async def test_scrapes_at_the_same_time_each_have_the_value(tmp_path):
+    disk = DiskSpace(tmp_path, lambda folder: 7, wait_s=PATIENCE_S)
+
+    async def scrape() -> None:
+        for _ in range(20):
+            assert await disk.metrics() == (("disk_free_bytes", 7.0),)
+
+    await asyncio.gather(*(scrape() for _ in range(5)))
+
+
 async def test_a_disk_that_is_broken_has_no_value(tmp_path):
     def free(folder: Path) -> int:
         raise OSError("Input/output error")

@@ -31,10 +31,11 @@ class DiskSpace:
         """Nothing while the disk does not answer."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.ensure_future(asyncio.to_thread(self._measure))
-        done, _ = await asyncio.wait((self._asked,), timeout=self._wait_s)
-        if not done or self._asked.exception() is not None:
+        asked = self._asked  # meanwhile another scrape may ask anew
+        done, _ = await asyncio.wait((asked,), timeout=self._wait_s)
+        if not done or asked.exception() is not None:
             return ()
-        return (("disk_free_bytes", float(self._asked.result())),)
+        return (("disk_free_bytes", float(asked.result())),)
 
     def _measure(self) -> int:
         """The folder is made with the first session or batch; its disk is that of its parents."""
