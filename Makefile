@@ -138,5 +138,4 @@ $(VENV)/installed-bench: requirements-bench.txt $(VENV)/installed-dev
 	@touch $@
 
 clean:
-	rm -rf .promtool $(VENV) .venv-gpu .venv-kokoro .venv-whisper .venv-xtts .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules
-	rm -rf $(VENV) .venv-cluster .venv-gpu .venv-kokoro .venv-whisper .venv-xtts .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules
+	rm -rf .promtool $(VENV) .venv-cluster .venv-gpu .venv-kokoro .venv-whisper .venv-xtts .pytest_cache .hypothesis .mypy_cache .ruff_cache bench/out node_modules

@@ -142,9 +142,14 @@ def _application(about: dict[str, Any], names: dict[str, str]) -> dict[str, Any]
     message = "\n".join([about["message"], *(one["message"] for one in deployments)])
     return {
         "status": about["status"],
-        "message": "\n".join(message.strip().splitlines()[-LINES:]),
+        "message": _end(message),
         "replicas": sorted(replicas, key=lambda one: str(one["id"])),
     }
+
+
+def _end(text: str) -> str:
+    """Of an error, which says why at its end."""
+    return "\n".join(text.strip().splitlines()[-LINES:])
 
 
 def table(state: dict[str, Any]) -> str:
@@ -189,6 +194,9 @@ def main() -> int:
     except SystemExit:
         local.stop()
         return PLAIN_EXIT
+    except Exception as error:  # of Ray, which has many kinds
+        log.error("Ray does not start or answer: %s", _end(str(error)) or repr(error))
+        raise
 
 
 if __name__ == "__main__":

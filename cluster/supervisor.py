@@ -23,6 +23,7 @@ from cluster.local_nodes import NOT_DEPLOYED
 
 HERE = Path(__file__).resolve().parent
 RESTART_S = 1.0
+TRIES = 3
 STOP_S = 20.0  # for an orderly end, before everything is killed
 CONNECT_S = 1  # for HAProxy to try another replica, where a node does not even refuse
 
@@ -40,6 +41,8 @@ def environment(path: Path, port: int) -> dict[str, str]:
         ),
         "RAY_TMPDIR": str(path),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # else 15: the replicas would wait for everything else on their machine
+        "RAY_worker_niceness": "0",
         # else Ray makes it one for each replica that reserves no whole core
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1)),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so that all listens on 127.0.0.1
@@ -78,13 +81,16 @@ class Supervisor:
         path = rundir.create(self._port)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        failed = 0  # starts in a row, of which Ray gives each half a minute
         try:
             while True:
                 status = self._once(path)
-                served = status != NOT_DEPLOYED and rundir.has_state(path)
+                failed = 0 if rundir.has_state(path) else failed + 1
                 rundir.end_processes(path)
-                if self._asked or not served:
-                    return 0 if self._asked else status
+                if self._asked:
+                    return 0
+                if status == NOT_DEPLOYED or failed == TRIES:
+                    return status
                 time.sleep(RESTART_S)
         finally:
             rundir.remove(path)
