@@ -23,9 +23,8 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ SENTENCES = (
 )
 LAST_S = 0.1  # of an utterance: what the cell sends with the wish for the final transcript
 
-Ask = Callable[[], None]  # one round trip
+Ask = Callable[[], float]  # one round trip; `time.perf_counter` at its first piece
 
 
 # --- round trips ----------------------------------------------------------------------------------
@@ -81,22 +80,34 @@ def asks(addresses: Mapping[str, str] | None) -> dict[str, Callable[[], Ask]]:
 
     language_model, voice, recognizer = engine("llm"), engine("tts"), engine("asr")
 
-    def reply() -> None:
+    def reply() -> float:
         history = (("user", "alpha beta"),)
-        with closing(language_model.stream_chat(history, max_tokens=50, temperature=0.0)) as pieces:
-            next(piece for piece in pieces if piece)
+        return _first(language_model.stream_chat(history, max_tokens=50, temperature=0.0))
 
-    def sentence() -> None:
-        with closing(voice.synthesize("Hello there.")) as pieces:
-            next(piece for piece in pieces if len(piece))
+    def sentence() -> float:
+        return _first(voice.synthesize("Hello there."))
 
     def transcript() -> Ask:
         utterance = recognizer.create_utterance(ASROptions(language="en"))
         utterance.accept_audio(tone_speech("one two "), final=False)
         silence = np.zeros(int(LAST_S * MICROPHONE_RATE), np.float32)
-        return lambda: utterance.accept_audio(silence)
+
+        def ask() -> float:
+            utterance.accept_audio(silence)
+            return time.perf_counter()
+
+        return ask
 
     return {"reply": lambda: reply, "sentence": lambda: sentence, "transcript": transcript}
+
+
+def _first(pieces: Iterator[Any]) -> float:
+    """When the first piece came. All are read: an answer that is left closes its connection."""
+    came = 0.0
+    for piece in pieces:
+        if len(piece) and not came:
+            came = time.perf_counter()
+    return came
 
 
 def timed(make: Callable[[], Ask], rounds: int) -> list[float]:
@@ -104,9 +115,9 @@ def timed(make: Callable[[], Ask], rounds: int) -> list[float]:
     found, ask = [], make()
     for number in range(rounds + 5):
         began = time.perf_counter()
-        ask()
+        came = ask()
         if number >= 5:  # the first ones open connections
-            found.append((time.perf_counter() - began) * 1000)
+            found.append((came - began) * 1000)
         time.sleep(0.02)
     return found
 
@@ -122,7 +133,7 @@ def round_trips(addresses: Mapping[str, str] | None) -> dict[str, Any]:
     return found
 
 
-def tell_round_trips(found: Mapping[str, Any]) -> None:
+def report_round_trips(found: Mapping[str, Any]) -> None:
     for callers in ("1", "8"):
         for name in ("reply", "sentence", "transcript"):
             figures = "   ".join(
@@ -244,7 +255,7 @@ def main() -> None:
                 found["uvicorn"] = round_trips(addresses)
             with cluster(one_replica_each(OUT, engines)) as addresses:
                 found["ray"] = round_trips(addresses)
-            tell_round_trips(found)
+            report_round_trips(found)
             say("voice to voice, scripted engines")
             result["scripted"] = compare(engines, tones(), given.turns)
     except BenchError as error:

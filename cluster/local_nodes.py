@@ -35,7 +35,7 @@ class Local:
         from ray.cluster_utils import Cluster
 
         self._config_file, self._path, self._cpus, self._port = config, path, cpus, port
-        self._count = nodes
+        self._names = ["head", *(f"node-{number}" for number in range(1, nodes))]
         self._cluster = Cluster()
         self._nodes: dict[str, Any] = {}  # by our names
         self._state: dict[str, Any] = {}
@@ -44,16 +44,18 @@ class Local:
     def start(self) -> None:
         import ray
 
-        self._add("head")
-        for number in range(1, self._count):
-            self._add(f"node-{number}")
+        for name in self._names:
+            self._add(name)
         ray.init(address=self._cluster.address, namespace="serve", log_to_driver=False)
         self._deploy()
 
     def _add(self, name: str) -> None:
         extra = {"include_dashboard": False} if name == "head" else {}
         self._nodes[name] = self._cluster.add_node(
-            num_cpus=self._cpus, object_store_memory=STORE_BYTES, **extra
+            num_cpus=self._cpus,
+            object_store_memory=STORE_BYTES,
+            include_log_monitor=False,  # it would send here what replicas print
+            **extra,
         )
         log.info("%s runs, process %d", name, self._pid(name))
 
@@ -72,18 +74,33 @@ class Local:
 
     def watch(self) -> int:
         """Until the head node dies or an application cannot be deployed: the exit status."""
+        from ray.exceptions import RayError
+
         while True:
             if self._dead("head"):
                 log.error("the head node died: everything is started again")
                 return HEAD_DIED
-            for name in [name for name in self._nodes if self._dead(name)]:
-                log.error("%s died, and is started again", name)
-                self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
-                self._add(name)
-            if why := self._tell(self._look()):
+            self._replace_dead()
+            try:
+                why = self._report(self._current())
+            except RayError as error:  # Serve's controller died, and Ray starts it again
+                log.warning("Serve does not answer: %s", _end(str(error)))
+                why = ""
+            if why:
                 log.error("%s", why)
                 return NOT_DEPLOYED
             time.sleep(POLL_S)
+
+    def _replace_dead(self) -> None:
+        for name in [name for name in self._nodes if self._dead(name)]:
+            log.error("%s died, and is started again", name)
+            self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
+        for name in self._names:
+            if name not in self._nodes:
+                try:
+                    self._add(name)
+                except Exception as error:  # Ray gives it half a minute, and has many kinds
+                    log.error("%s does not start, and is tried again: %s", name, _end(str(error)))
 
     def _dead(self, name: str) -> bool:
         return any(
@@ -93,7 +110,7 @@ class Local:
     def _pid(self, name: str) -> int:
         return int(self._nodes[name].all_processes["raylet"][0].process.pid)
 
-    def _look(self) -> dict[str, Any]:
+    def _current(self) -> dict[str, Any]:
         details = self._client.get_serve_details()
         names = {node.node_id: name for name, node in self._nodes.items()}
         return {
@@ -105,13 +122,14 @@ class Local:
             },
         }
 
-    def _tell(self, state: dict[str, Any]) -> str:
+    def _report(self, state: dict[str, Any]) -> str:
         """Writes what is new. Why the cluster will not serve; empty = it does, or may yet."""
         if state != self._state:
             self._state = state
             rundir.write_state(self._path, state)
         found = state["applications"]
-        if not self._served and all(about["status"] == "RUNNING" for about in found.values()):
+        running = [about["status"] == "RUNNING" for about in found.values()]
+        if not self._served and running and all(running):
             self._served = True
             log.info("%s", table(state))
         failed = [] if self._served else [n for n in found if found[n]["status"] == "DEPLOY_FAILED"]
