@@ -1,7 +1,9 @@
-"""Writes what is made from the chart and for it (`make charts`): the schema of its values, the
-files that it takes from elsewhere in the repository, and its variants as plain manifests in
-deploy/kubernetes/. The templates are rendered by Helm itself, as a library (helm-python-sdk), so no
-program and no cluster is needed.
+"""Writes what is made from the chart (`make charts`): the schema of its values, and its variants as
+plain manifests in deploy/kubernetes/. The templates are rendered by Helm itself, as a library
+(helm-python-sdk), so no program and no cluster is needed.
+
+A chart reads files of its own folder only: `files/` has links to those that it takes from elsewhere
+in the repository, which Helm follows, also when it packs the chart.
 """
 
 from __future__ import annotations
@@ -24,12 +26,7 @@ CHART = ROOT / "deploy/helm/whisperfusion"
 MANIFESTS = ROOT / "deploy/kubernetes"
 VARIANTS = ("small", "cells", "gpu", "ray", "plain-engines")
 RELEASE = "whisperfusion"
-# A chart reads files of its own folder only: what it takes from elsewhere lies there as a copy.
-COPIES = {
-    "files/alerts.yaml": "deploy/prometheus/alerts.yaml",
-    "files/whisperfusion.json": "deploy/grafana/whisperfusion.json",
-    "files/cluster.yaml": "cluster/cluster.yaml",
-}
+SCHEMA = "values.schema.json"
 # as `helm install` applies them: what others refer to comes first
 ORDER = (
     "NetworkPolicy PodDisruptionBudget ServiceAccount Secret ConfigMap PersistentVolumeClaim"
@@ -85,20 +82,8 @@ def schema() -> str:
     return json.dumps(schema_of(values), indent=1) + "\n"
 
 
-def generated() -> dict[Path, str]:
-    """Every file that is made here, with its content. The schema and the copies have to be in
-    their places for the manifests, so those come last.
-    """
-    files = {
-        CHART / copy: (ROOT / source).read_text(encoding="utf-8") for copy, source in COPIES.items()
-    }
-    return {CHART / "values.schema.json": schema(), **files}
-
-
 def main() -> None:
-    for path, content in generated().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+    (CHART / SCHEMA).write_text(schema(), encoding="utf-8")
     MANIFESTS.mkdir(exist_ok=True)
     for name in VARIANTS:
         (MANIFESTS / f"{name}.yaml").write_text(manifest(name), encoding="utf-8")
