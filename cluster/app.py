@@ -31,7 +31,7 @@ from whisperfusion.wire.auth import authorized
 from whisperfusion.wire.engine_server import MODEL, PROTOCOL
 
 AT_ONCE = {"asr": 2, "tts": 2}  # jobs of one engine; a language model tells its own number
-MOST_WAITING = 256  # jobs; beyond, 503
+MOST_RUNNING = 256  # jobs, with those that wait, and utterances; beyond, 503
 RETRY_S = 1
 Engines = Callable[[str], Awaitable[Any]]
 
@@ -105,7 +105,7 @@ class Service:
 
     def refusal(self) -> str:
         """Why no new job is accepted now; empty = one is."""
-        busy = "too many requests wait" if self.jobs.present >= MOST_WAITING else ""
+        busy = "too many requests wait" if self.running >= MOST_RUNNING else ""
         return self.unhealthy or busy
 
 
