@@ -200,12 +200,12 @@ def document(kept: Kept, price: float) -> bool:
     """Writes the tables and the picture of docs/capacity.md; whether the goal was met."""
     good, table = compare(kept) if kept.measured else (True, "Not measured yet.")
     parameters = fitted(kept)
-    text = DOCUMENT.read_text("utf-8")
     found = {
         "compared": table,
         "parameters": markdown(shown(parameters)),
         **growth.report(parameters, price),
     }
+    text = DOCUMENT.read_text("utf-8")
     for name, new in found.items():
         text = put(text, name, new)
     DOCUMENT.write_text(text, "utf-8")

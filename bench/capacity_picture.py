@@ -36,7 +36,8 @@ def draw(found: Mapping[str, Any], parameters: Parameters, path: Path) -> None:
         axes.yaxis.grid(True, color=GRID)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
     figure.tight_layout(pad=1.4, w_pad=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, facecolor="white")
@@ -72,7 +73,7 @@ def _grown(axes: Any, parameters: Parameters) -> None:
         one, admitted = parameters.on(cores), ACTIVE_PER_CORE * cores
         callers = sorted({max(1, round(share * admitted)) for share in SHARES})
         waits = [
-            predict(one, count, max(4, count // 5), runs=RUNS, admits=False) for count in callers
+            predict(one, count, max(4, count // 8), runs=RUNS, admits=False) for count in callers
         ]
         axes.plot(callers, [each.p50 for each in waits], color=colour, label=f"{cores} cores")
         axes.plot(callers, [each.p95 for each in waits], color=colour, linewidth=0.8, linestyle=":")

@@ -30,8 +30,8 @@ INTERIM_S = 1.0  # between interim transcripts of one speaker on a busy machine
 BATCH = 4  # replies that are written at once there
 BYTES = 2  # of a sample on the sockets; the bench's own client sends 4
 FRAMES_A_S = 20.0  # each way: the page sends 50 ms
-# of a cell without engines, for one call that talks: what bench/load.py measured, see
-# docs/capacity.md
+# Cores of a cell without engines, for each call that talks at the bench's pace: 2 ms a second and
+# 68 ms a turn with scripted engines (bench/load.py), 8 ms a second for the detector
 CELL_SHARE, CELL_FULL = 0.02, 0.7
 STORE_A_TURN = 3  # commands of the session store
 PACKETS = 200_000  # a second of one core of a balancer: an assumption
@@ -192,8 +192,8 @@ def machines(parameters: Parameters, price: float) -> str:
 
 
 def most_callers(parameters: Parameters, limit_s: float = REPLY_S) -> int:
-    """Callers at once whose 95th percentile is below `limit_s` of work beyond what one caller
-    waits, or 1.
+    """Callers at once whose 95th percentile is below `limit_s`, or near that of a single one where
+    that is longer.
     """
     alone = predict(parameters, 1, runs=2).p95
     bound = max(limit_s, alone * 1.05)
