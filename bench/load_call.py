@@ -25,6 +25,7 @@ OPEN_S = 20.0  # for both sockets and SERVER_READY
 STUCK_S = 30.0  # without an answer's end or a message why there is none
 STALLED_BYTES = 64 * 1024  # of a socket that the server does not read
 CHECKED = 80 * SLOT * 2  # bytes of an answer's beginning, in which its mark is
+TAIL_MS = 150  # that the page goes on listening after the button was released
 SOUND = {"format": "int16", "events": True}
 
 
@@ -94,6 +95,8 @@ class Call:
         self.voice, self.pattern, self._urls, self._silence = voice, pattern, urls, silence
         self._chance = random.Random(f"{seed} {voice.mark}")
         self._loop = asyncio.get_running_loop()
+        tail = -(-TAIL_MS // pattern.frame_ms) if pattern.push_to_talk else 0
+        self._speech = voice.frames + (silence,) * tail
         self.tally = Tally()
         self.phase = Phase.CLOSED
         self.due = 0.0  # of the next step: to open, to speak, to give up
@@ -143,10 +146,10 @@ class Call:
         self.phase, self._frame, self._settled = Phase.SPEAKING, 0, False
 
     def _speak(self, now: float) -> None:
-        if not self._send(self.voice.frames[self._frame]):
+        if not self._send(self._speech[self._frame]):
             return
         self._frame += 1
-        if self._frame < len(self.voice.frames):
+        if self._frame < len(self._speech):
             return
         if self.pattern.push_to_talk and self._asr is not None:
             self._asr.say(type="commit")

@@ -26,7 +26,7 @@ from bench.load_sounds import MARK, heard_mark, mark_of, other_mark, silence, vo
 
 QUICK = Pattern(frame_ms=20, speech_s=0.9, pause_s=0.01, call_s=1e6)
 SECRET = {"listen_secret": "s", "session": "kept"}
-PATIENCE_S = 40.0
+PATIENCE_S = 150.0  # bound of a test that fails; a full machine once took a minute
 
 
 def answer_of(words: str) -> str:
@@ -175,7 +175,7 @@ async def test_push_to_talk_sends_speech_alone_and_ends_the_turn():
         one = await server.call()
         await server.until(lambda: one.told("commit"))
         assert one.handshake["turn_detection"] == "manual"
-        assert len(one.audio) == len(call.voice.frames)
+        assert len(one.audio) == len(call.voice.frames) + 8  # and 150 ms, as the page does
 
 
 def test_a_few_callers_at_a_server(scripted_server):
