@@ -227,9 +227,10 @@ class Talk:
         chance, turns = self.person.chance, self.person.chance.randint(*TURNS)
         deeds = (self.write, self.speak, self.hesitate, self.interrupt, self.be_silent, self.drop)
         for number in range(turns):
-            if over.is_set():
+            if number and over.is_set():
                 return
-            deed = chance.choices(deeds, (4, 4, 1, 1, 1, 1))[0]
+            chosen = chance.choices(deeds, (4, 4, 1, 1, 1, 1))[0]
+            deed = chosen if number else self.write  # of a call without an answer nothing is kept
             if not await deed(number):
                 return
         if self._resumed and self.person.material.scripted:
