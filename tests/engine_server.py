@@ -71,6 +71,14 @@ class EngineProcess:
         self.process = subprocess.Popen(
             [*command, *flags], cwd=ROOT, env={**os.environ, **environment}
         )
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_S
         while self.status() != 200:
             assert time.monotonic() < deadline, f"not ready after {START_S} s"
