@@ -93,7 +93,8 @@ def calibrate(kept: Kept, flags: Sequence[str]) -> None:
         calibrated=summary,
         bits_a_second=bits,
         parameters=to_json(parameters),
-        fitted=None,
+        # of another machine, or of this one before
+        **{"fitted": None, "measured": {}, "predicted": {}},
     )
     print(markdown(shown(parameters)))
 
