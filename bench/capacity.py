@@ -94,7 +94,9 @@ def calibrate(kept: Kept, flags: Sequence[str]) -> None:
         bits_a_second=bits,
         parameters=to_json(parameters),
         # of another machine, or of this one before
-        **{"fitted": None, "measured": {}, "predicted": {}},
+        fitted=None,
+        measured={},
+        predicted={},
     )
     print(markdown(shown(parameters)))
 
