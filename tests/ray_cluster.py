@@ -21,9 +21,7 @@ from whisperfusion.audio import Samples
 from whisperfusion.wire import engine_pipe as wire
 
 PYTHON = ROOT / ".venv-cluster" / "bin" / "python"
-START_S = float(
-    os.environ.get("WAITS", "240")
-)  # on a machine that is busy; some 15 s on a quiet one
+START_S = 600.0  # on a machine that is very busy; some 15 s on a quiet one
 OPTIONS = {
     "language": None,
     "task": "transcribe",

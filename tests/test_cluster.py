@@ -54,7 +54,8 @@ GROWING = (
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     config = tmp_path_factory.mktemp("cluster") / "cluster.yaml"
     config.write_text(
-        "proxy_location: EveryNode\napplications:"
+        # one HAProxy, for each counts connections for itself: so it is known who gets the next one
+        "proxy_location: HeadOnly\napplications:"
         + APPLICATION.format(kind="asr", models="tones", replicas=TWO)
         + APPLICATION.format(kind="llm", models="echo", replicas=GROWING)
         + APPLICATION.format(kind="tts", models="high, low", replicas=TWO),
@@ -193,7 +194,7 @@ def test_a_node_that_dies(cluster: Cluster) -> None:
 
 
 def _asked_again(cluster: Cluster, text: str) -> str:
-    """As a cell does where its request was at that node, or came by its HAProxy."""
+    """As a cell does where its request was at that node."""
     for _ in range(2):
         try:
             return cluster.reply(text)
