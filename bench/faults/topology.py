@@ -27,7 +27,7 @@ STAGES = ("asr", "llm", "tts", "gateway")
 ENGINES = ("asr", "vad", "turn", "speaker", "llm", "tts")
 SCRIPTED = tuple(f"--{kind}-engine=scripted" for kind in ENGINES)
 IN_EXAMPLE = {"8000": "http", "6006": "asr", "8888": "tts"}  # ports of deploy/haproxy.cfg
-START_S = 300.0
+START_S = 900.0  # for models that are read, and a cluster on a busy machine
 READY = re.compile(r"\b(asr|llm|tts|gateway)\s+ready: .*\(process (\d+)\)")
 JOINED = re.compile(r"DEBUG .* joined as \S+, uid (\S+)")
 
