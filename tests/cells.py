@@ -95,6 +95,7 @@ class Site:
             # on a slow machine, too, `cell_of` reads it, and a cell that works is up
             ("expire 10s", "expire 10m"),
             ("timeout check 3s", "timeout check 60s"),
+            (" slowstart 10s", ""),  # a cell that was restarted gets its callers at once
             ("\nglobal\n", f"\nglobal\n    stats socket {self._socket}\n"),
             *(
                 (f"bind :{port}\n", f"bind 127.0.0.1:{at[name]}\n")
