@@ -18,7 +18,7 @@ SHARED = Path("/dev/shm")
 # a process that was started again is younger than one of the beginning, and has not filled all of
 # its buffers; one that has been hit by many callers has more of them
 DECODERS = WARM + 1  # that may be idle below a cell, with the one that tracks what it shares
-MORE_DESCRIPTORS, MORE_THREADS, MORE_MB, MORE_PART = 6, 4, 24.0, 0.25
+MORE_DESCRIPTORS, MORE_THREADS, MORE_MB, MORE_PART = 16, 4, 24.0, 0.25
 
 
 @dataclass(frozen=True)
