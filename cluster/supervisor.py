@@ -24,7 +24,7 @@ from cluster.local_nodes import NOT_DEPLOYED
 HERE = Path(__file__).resolve().parent
 RESTART_S = 1.0
 TRIES = 3
-STOP_S = 20.0  # for an orderly end, before everything is killed
+STOP_S = 8.0  # for an orderly end, before everything is killed
 CONNECT_S = 1  # for HAProxy to try another replica, where a node does not even refuse
 
 

@@ -61,7 +61,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         + APPLICATION.format(kind="tts", models="high, low", replicas=TWO),
         encoding="utf-8",
     )
-    running = Cluster(config, RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S="0.5")
+    running = Cluster(
+        config,
+        RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S="0.5",
+        RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE="1",  # each line of the log at once
+    )
     try:
         yield running.wait_ready(2)
     finally:
@@ -89,9 +93,10 @@ def test_jobs_of_each_kind_stream(cluster: Cluster) -> None:
 @needs_ray
 def test_closing_the_answer_ends_the_work(cluster: Cluster) -> None:
     with ExitStack() as calls:
-        for _ in cluster.replicas("llm"):  # one on each: the one with fewer connections is next
-            next(pieces(calls.enter_context(cluster.chat("forever"))))
+        # one on each replica: the one with fewer connections gets the next
+        held = [_endless(cluster, calls) for _ in cluster.replicas("llm")]
         cluster.until(lambda: cluster.running("llm") == 1, "the calls to be seen", 60)
+        del held
     # now the replicas have their turns
     cluster.until(lambda: not any(cluster.running("llm") for _ in range(8)), "their end", 60)
 
@@ -116,17 +121,15 @@ def test_each_model_is_loaded_once(cluster: Cluster) -> None:
 def test_more_requests_more_replicas(cluster: Cluster) -> None:
     assert len(cluster.replicas("llm")) == 2
     with ExitStack() as calls:
-        for _ in range(6):
-            next(pieces(calls.enter_context(cluster.chat("forever"))))
+        held = [_endless(cluster, calls) for _ in range(6)]
         cluster.until(lambda: len(cluster.replicas("llm")) == 3, "a third replica", 60)
+        del held
 
 
 @needs_ray
 def test_a_replica_that_dies_fails_what_it_did_and_nothing_else(cluster: Cluster) -> None:
     with ExitStack() as calls:
-        answers = [pieces(calls.enter_context(cluster.chat("forever"))) for _ in range(3)]
-        for answer in answers:
-            next(answer)  # one on each replica
+        answers = [_endless(cluster, calls) for _ in range(3)]  # one on each replica
         dead = cluster.replicas("llm")[0]["pid"]
         os.kill(dead, signal.SIGKILL)
         assert sorted(_goes_on(answer) for answer in answers) == [False, True, True]
@@ -139,6 +142,13 @@ def test_a_replica_that_dies_fails_what_it_did_and_nothing_else(cluster: Cluster
         "another replica",
         60,
     )
+
+
+def _endless(cluster: Cluster, calls: ExitStack) -> Iterator[object]:
+    """An answer of which one piece was read. Keep it: without its reader it is closed."""
+    answer = pieces(calls.enter_context(cluster.chat("forever")))
+    next(answer)
+    return answer
 
 
 def _goes_on(answer: Iterator[object]) -> bool:
