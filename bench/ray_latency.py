@@ -1,6 +1,6 @@
 """What engines on a Ray cluster cost in time (docs/cluster.md; `make .venv-cluster/installed`).
 
-    python -m bench.ray_latency                # 3 minutes: scripted engines
+    python -m bench.ray_latency                # 4 minutes: scripted engines
     python -m bench.ray_latency --models       # 4 minutes: voice to voice with the real ones
 
 **Round trips**, as the cell's `ray` engines make them, of one caller and of eight: the first piece
@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import os
 import random
+import signal
 import statistics
 import sys
 import time
@@ -52,7 +53,7 @@ from whisperfusion.engines.scripted import tone_speech
 
 SCRIPTED = tuple(f"--{stage}-engine=scripted" for stage in ("vad", "turn", "speaker"))
 ROUNDS, EACH_OF_EIGHT = 60, 20
-TURNS = 24
+TURNS = 16
 WAIT_S = 40.0
 SENTENCES = (
     "where is the station",
@@ -241,6 +242,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
     os.environ.pop("ENGINE_KEY", None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what it started is stopped
     result: dict[str, Any] = {**machine()}
     try:
         if given.models:
