@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# make test: run.sh PYTHON. Three runs at once on a machine of two cores. The tests that are marked
-# `live` listen in real time, one after the other, and leave half of the processor unused; those
-# marked `waits` kill processes and wait for new ones, and leave most of it. All others make way
-# for both (nice), so they take what is left. The files that compute most come first
-# (tests/conftest.py), so that none is alone at the end.
+# make test: run.sh PYTHON. Three runs at once on a machine of two cores, and a last one. The tests
+# that are marked `live` listen in real time, one after the other, and leave half of the processor
+# unused; those marked `waits` kill processes and wait for new ones, and leave most of it. All
+# others make way for both (nice), so they take what is left. The files that compute most come
+# first (tests/conftest.py), so that none is alone at the end. Those marked `sites` start dozens of
+# processes and would starve all others, so they come last.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1
@@ -30,8 +31,9 @@ trap 'kill -INT "-$live" "-$waits" 2>/dev/null || true; rm -rf "$logs"' EXIT
 
 failed=0
 # Most of these wait for sockets and processes, so three run at a time on two cores.
-nice -n 5 "$python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not live and not waits" || failed=1
+nice -n 5 "$python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not live and not waits and not sites" || failed=1
 wait "$live" || failed=1
 wait "$waits" || failed=1
-cat "$logs/live" "$logs/waits"
+one_by_one sites || failed=1
+cat "$logs/live" "$logs/waits" "$logs/sites"
 exit "$failed"

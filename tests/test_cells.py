@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 from typing import Any
 
 import httpx
@@ -28,7 +29,7 @@ from whisperfusion.client import (
     ServerDown,
 )
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.sites
 
 CALLERS = 6
 MOST = 8  # calls of a cell
@@ -156,4 +157,39 @@ async def test_callers_of_a_cell_that_dies_go_on_at_the_other(site):
             assert f"again {number}" in "".join(text.text for text in caller.of(ReplyText))
         for caller in found["cell2"]:
             assert not caller.of(ConnectionLost) and not caller.of(Failed)
+    site.environment["DRAIN_S"] = "1"  # for what follows
     await asyncio.to_thread(site.restart, "cell1")
+
+
+async def test_a_rolling_restart_costs_no_turn_that_its_caller_is_not_told_of(site):
+    async with AsyncExitStack() as stack:
+        found = await at(stack, site, "cell1", "cell2", each=2)
+        callers = [*found["cell1"], *found["cell2"]]
+        over = asyncio.Event()
+        talking = [asyncio.create_task(_talks(caller, over)) for caller in callers]
+        for name in ("cell1", "cell2"):
+            old = site.cells[name]
+            old.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(site.until, name, "DOWN")
+            if name == "cell2":  # which is given no time
+                old.process.send_signal(signal.SIGTERM)
+            assert await exited(old) == 0
+            await asyncio.to_thread(site.restart, name)
+        over.set()
+        turns = await asyncio.wait_for(asyncio.gather(*talking), 2 * PATIENCE_S)
+        assert all(number > 2 for number in turns)
+
+
+async def _talks(caller: Caller, over: asyncio.Event) -> int:
+    """Turn after turn; each gets its answer, or its caller learns that it is lost. How many."""
+    news = (ReplyDone, Failed, ConnectionLost)
+    for number in count(1):
+        known = sum(len(caller.of(kind)) for kind in news)
+        await caller.call.say(f"turn {number}")
+        await caller.until(lambda known=known: sum(len(caller.of(kind)) for kind in news) > known)
+        if over.is_set():
+            break
+    await caller.until(lambda: len(caller.of(Reconnected)) == len(caller.of(ConnectionLost)))
+    again = caller.of(Reconnected)
+    assert again and all(one.resumed for one in again)
+    return number

@@ -89,7 +89,7 @@ def test_what_has_grown_is_named():
     assert kinds == ["descriptors,", "threads,", "MB,", "processes,"]
 
 
-@pytest.mark.waits
+@pytest.mark.sites
 def test_a_short_chaos_breaks_nothing(tmp_path):
     """Seven faults in an order that its seed gives. Times are in the report, not judged."""
     plan = replace(

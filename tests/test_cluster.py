@@ -72,7 +72,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         running.stop()
 
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.sites
 
 
 @needs_ray

@@ -16,7 +16,7 @@ from running import Server, free_ports
 from whisperfusion.client import Failed
 from whisperfusion.engines import load
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.sites
 KINDS = ("asr", "llm", "tts")
 
 

@@ -21,7 +21,7 @@ from running import ROOT, free_ports
 from whisperfusion.engines import EngineError, load
 from whisperfusion.engines.scripted import read_tones
 
-pytestmark = pytest.mark.waits
+pytestmark = pytest.mark.sites
 SENTENCE = "the birch canoe slid on the smooth planks and then it rained"
 
 

@@ -205,7 +205,7 @@ def test_a_run_ends_with_a_line_of_what_was_seen(scripted_server, tmp_path):
     assert json.loads(line)["answered"] == total.answered
 
 
-@pytest.mark.waits
+@pytest.mark.sites
 def test_cells_of_its_own_behind_a_balancer():
     with cells(2, 8, balanced=True) as started:
         plan = load.Plan(8, started.sockets, Pattern(speech_s=0.9, pause_s=0.2))

@@ -80,7 +80,7 @@ def test_growth_of_one_process_is_named():
     assert slopes["a/asr", "memory, MB"].samples == COUNT - 120
 
 
-@pytest.mark.waits
+@pytest.mark.sites
 def test_a_short_soak_by_every_way_in(tmp_path):
     """Nothing foreign, wrong, lost, stuck or left; growth is not judged after 12 s."""
     plan = soak.Plan(hours=12 / 3600, every_s=0.5)
