@@ -108,6 +108,7 @@ def busy(first_sound_s: float, calls: int, most_calls: int = 0) -> tuple[Admissi
     admission.replied(latency(0.5), 1, now)
     for number in range(calls):
         admission.started(str(number), now)
+    admission.update([member(str(number), State.USER_SPEAKING) for number in range(calls)], now)
     for _ in range(20):
         now += 0.1
         admission.replied(latency(first_sound_s), calls, now)
@@ -123,6 +124,17 @@ def test_a_call_that_would_make_replies_late_is_refused_before_they_are():
     assert not few.wait_min(now) and few.load(now) < 1.0
     later = now + RECENT_S  # no turn was measured since
     assert not nearly.wait_min(later) and nearly.load(later) == 0.0
+
+
+def test_clients_that_only_connect_make_nobody_late():
+    admission, now = busy(1.0, 20)
+    load = admission.load(now)
+    assert not admission.wait_min(now) and load > 0.4
+    for number in range(50):
+        admission.started(f"new {number}", now)
+    assert not admission.wait_min(now) and admission.load(now) == load
+    admission.update([member(f"new {number}", State.USER_SPEAKING) for number in range(50)], now)
+    assert admission.wait_min(now)
 
 
 def test_the_load_grows_with_every_limit_that_is_near():

@@ -294,5 +294,5 @@ def test_missing_voices(tmp_path):
 
 
 def test_unknown_engines_name_the_known():
-    with pytest.raises(EngineError, match=r"nonsuch.*faster-whisper, openai, scripted"):
+    with pytest.raises(EngineError, match=r"nonsuch.*faster-whisper, openai, ray, scripted"):
         load("asr", "nonsuch")

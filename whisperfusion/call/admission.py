@@ -59,7 +59,8 @@ class Admission:
     ) -> None:
         self._load, self._stages, self._most = load, stages, ACTIVE_PER_CORE * cores
         self._most_calls = most_calls
-        self._active: dict[str, float] = {}  # call -> when it was last in a turn
+        self._active: dict[str, float] = {}  # call -> when it was last in a turn, or began
+        self._spoke: dict[str, float] = {}  # call -> when it was last in a turn
         self._began: dict[str, float] = {}
         self._prediction = LatencyPrediction()
         self._call_min = 0.0  # how long a call is, smoothed; 0 = none has ended
@@ -77,10 +78,11 @@ class Admission:
         """To be called once a second, with all callers."""
         for one in callers:
             if one.conversation.state is not State.IDLE:
-                self._active[one.call] = now
+                self._active[one.call] = self._spoke[one.call] = now
 
     def ended(self, call: str, now: float) -> None:
         self._active.pop(call, None)
+        self._spoke.pop(call, None)
         began = self._began.pop(call, None)
         if began is not None and now - began > ACTIVE_S:  # else it was no conversation
             self._call_min = smoothed(self._call_min, (now - began) / 60)
@@ -88,8 +90,8 @@ class Admission:
     def replied(self, latency: Latency, in_turn: int, now: float) -> None:
         """The first sound of a reply; `in_turn`: callers in a turn."""
         service_s = latency.words_s + max(0.0, latency.first_sound_s - latency.decided_s)
-        active = self._active_calls(now)
-        self._prediction.reply_took(latency.first_sound_s, service_s, active, in_turn, now)
+        speaking = self._speaking_calls(now)
+        self._prediction.reply_took(latency.first_sound_s, service_s, speaking, in_turn, now)
 
     def turned_away(self, now: float) -> None:
         """A client was told to come back, for whatever limit."""
@@ -140,9 +142,10 @@ class Admission:
 
     def _predicted(self, now: float) -> float:
         """Of what callers accept to wait beyond the time of a single one, the share that one more
-        active caller would wait.
+        active caller would wait. Clients that have only connected use nothing: many of them at once
+        say nothing of a server that is busy already.
         """
-        expected_s = self._prediction.first_audio_s(self._active_calls(now) + 1, now)
+        expected_s = self._prediction.first_audio_s(self._speaking_calls(now) + 1, now)
         if expected_s is None:
             return 0.0
         alone_s = self._prediction.alone_s(now)
@@ -164,6 +167,9 @@ class Admission:
 
     def _active_calls(self, now: float) -> int:
         return sum(at > now - ACTIVE_S for at in self._active.values())
+
+    def _speaking_calls(self, now: float) -> int:
+        return sum(at > now - ACTIVE_S for at in self._spoke.values())
 
     def _own_llm(self) -> bool:
         llm = self._stages.get("llm")
