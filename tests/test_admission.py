@@ -12,6 +12,7 @@ from whisperfusion.call.admission import (
     FEW,
     FULL_LEVEL,
     LONGEST_WAIT_MIN,
+    NEARLY,
     WAIT_MIN,
     Admission,
 )
@@ -102,9 +103,12 @@ def latency(first_sound_s: float) -> Latency:
     return Latency(1, 0.1, 0.2, 0.3, 0.4, 0.5, first_sound_s, False)
 
 
-def busy(first_sound_s: float, calls: int, most_calls: int = 0) -> tuple[Admission, float]:
+def busy(
+    first_sound_s: float, calls: int, most_calls: int = 0, level: int = 1
+) -> tuple[Admission, float]:
     """A server whose engines run elsewhere. Alone, a caller waits 0.5 s."""
-    admission, now = Admission(Load(), {}, CORES, most_calls), 0.0
+    load = SimpleNamespace(level=lambda now: level, reply_limit_s=REPLY_S)
+    admission, now = Admission(load, {}, CORES, most_calls), 0.0
     admission.replied(latency(0.5), 1, now)
     for number in range(calls):
         admission.started(str(number), now)
@@ -122,6 +126,8 @@ def test_a_call_that_would_make_replies_late_is_refused_before_they_are():
     assert REPLY_S > 1.45 and nearly.wait_min(now) == WAIT_MIN and nearly.load(now) == 1.0
     few, now = busy(1.45, FEW - 1)
     assert not few.wait_min(now) and few.load(now) < 1.0
+    unhurt, now = busy(1.45, 20, level=0)  # load shedding has not begun
+    assert not unhurt.wait_min(now) and unhurt.load(now) == NEARLY
     later = now + RECENT_S  # no turn was measured since
     assert not nearly.wait_min(later) and nearly.load(later) == 0.0
 

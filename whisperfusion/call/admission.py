@@ -6,10 +6,11 @@ one. So a call beyond that is not admitted, its client learns for how long, and 
 not notice it. Calls in which no user speaks cost next to nothing and do not count.
 
 What decides is the time to first audio that is predicted for one more active caller, from what the
-replies of the last moments took, wherever their engines run: it may not pass the limit of load
-shedding. Where this machine's processor writes the replies, a number of active callers for each
-core counts too: until the processor is full it lets beginnings of replies go first, so the
-measurements rise late, and a server that has just started has none.
+replies of the last moments took, wherever their engines run: once load shedding has begun, it may
+not pass its limit. Before that no caller waits too long, and a machine that is slow for another
+reason is not taken for one that is full. Where this machine's processor writes the replies, a
+number of active callers for each core counts too: until the processor is full it lets beginnings of
+replies go first, so the measurements rise late, and a server that has just started has none.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class Admission:
             return WAIT_MIN
         active = self._active_calls(now)
         crowded = self._own_llm() and active >= self._most
-        late = self._load.level(now) >= FULL_LEVEL or self._predicted(now) > 1.0
+        level = self._load.level(now)
+        late = level >= FULL_LEVEL or level >= 1 and self._predicted(now) > 1.0
         return self._place_free_min(active, now) if crowded or late and active >= FEW else 0.0
 
     @property
