@@ -65,6 +65,9 @@ def links() -> list[Link]:
     return list(dict.fromkeys(found))
 
 
+OWN_IMAGE = "whisperfusion:"  # built from this repository
+
+
 def images() -> Iterator[Link]:
     for file in sorted((ROOT / "docker").glob("Dockerfile*")):
         text = file.read_text(encoding="utf-8")
@@ -74,8 +77,12 @@ def images() -> Iterator[Link]:
         for name in (one or other for one, other in names):
             for argument, default in given.items():
                 name = name.replace(f"${{{argument}}}", default)
-            if name not in stages:
+            if name not in stages and not name.startswith(OWN_IMAGE):
                 yield Link("image", name, manifest(name))
+    deployed = "".join(file.read_text() for file in (ROOT / "deploy/kubernetes").glob("*.yaml"))
+    for name in sorted(set(re.findall(r'image: "?([^"\s]+)', deployed))):
+        if not name.startswith(OWN_IMAGE):
+            yield Link("image", name, manifest(name))
 
 
 def manifest(name: str) -> str:

@@ -121,7 +121,7 @@ def test_all_that_an_installation_fetches_is_checked() -> None:
     kinds = {link.kind for link in found}
     assert kinds == {"image", "package", "model", "checkpoint"}
     named = {link.what.rpartition(":")[0] for link in found if link.kind == "image"}
-    assert named == {"python", "nvidia/cuda", "ghcr.io/astral-sh/uv"}
+    assert named == {"python", "nvidia/cuda", "ghcr.io/astral-sh/uv", "haproxy", "redis"}
     addresses = "\n".join(link.address for link in found)
     for model in MODELS.values():
         assert model.hub is None or f"/{model.hub.repo}/resolve/" in addresses
