@@ -110,11 +110,10 @@ def test_each_model_is_loaded_once(cluster: Cluster) -> None:
         cluster.speech("hi", "middle")
     assert refused.value.status == 404
     logs = list((cluster.folder / "ray" / "session_latest" / "logs" / "serve").glob("replica_tts*"))
-    assert len(logs) == 2
-    for log in logs:
-        text = log.read_text(encoding="utf-8")
-        for model in ("low", "high"):
-            assert text.count(f"Successfully loaded model '{model}'") == 1, text
+    texts = [log.read_text(encoding="utf-8") for log in logs]
+    for model in ("low", "high"):  # which replica is asked is HAProxy's choice
+        loaded = [text.count(f"Successfully loaded model '{model}'") for text in texts]
+        assert max(loaded) == 1, texts
 
 
 @needs_ray
