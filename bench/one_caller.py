@@ -1,4 +1,4 @@
-"""One caller's conversation, and what a call costs in which nobody speaks: what the parameters of
+"""One caller's conversation, and what a silent call costs: what the parameters of
 the capacity model say about people and about the server around its engines.
 """
 
@@ -50,7 +50,7 @@ def loopback_bytes() -> int:
 
 
 async def silent_calls(server: Server) -> tuple[float, float]:
-    """(share of a core, bits a second on the loopback) of one call in which nobody speaks."""
+    """(share of a core, bits a second on the loopback) of one silent call."""
     silence = np.zeros(int((SILENT_S + 1) * MICROPHONE_RATE), np.float32)
     used, at = used_s(server), time.monotonic()
     await asyncio.sleep(SILENT_S / 2)

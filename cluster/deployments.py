@@ -5,7 +5,7 @@ file says what Serve does with the replicas: how many, on what, when there are m
 replica is: it loads its engine, answers with the application, and calls itself unhealthy when the
 engine is lost for good, so that Serve starts another. Calls of several cells are batched by the
 application (decoding.py) and not by `@serve.batch`: that one waits for a batch to fill, while an
-engine that is busy has its next batch waiting anyway, and one that is free has nobody to wait for.
+engine that is busy has its next batch waiting anyway, and one that is free has nothing to wait for.
 """
 
 from __future__ import annotations

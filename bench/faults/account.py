@@ -31,7 +31,7 @@ class Codes:
         return code
 
     def foreign(self, own: str, text: str) -> list[str]:
-        """Codes of other callers in `text`; digits that nobody was given are a model's own."""
+        """Codes of other callers in `text`; digits that are no caller's code are a model's own."""
         return [one for one in CODE.findall(text) if one != own and one in self._given]
 
 

@@ -36,7 +36,7 @@ MOST = 64 * 2**20
 
 
 class Told(Exception):
-    """The server said why there is no answer, or closed the connection."""
+    """The server said why it does not answer, or closed the connection."""
 
 
 class Wrong(Exception):

@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ FULL_DISK_MB = 24
 
 
 @dataclass
-class Fault:
+class Fault(ABC):
     """`inject`, `hold_s` seconds later `heal`. `kind` is its row in the table."""
 
     kind: str
@@ -38,10 +39,10 @@ class Fault:
     cell: str = ""  # that was hit; "" = none, or all
     loses_store: bool = False  # sessions may be forgotten
 
-    def inject(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def inject(self) -> None: ...
 
-    def heal(self) -> None:
+    def heal(self) -> None:  # noqa: B027 - most faults end by themselves
         """Ends it; for a killed process nothing has to be done."""
 
     def hits(self, door: str, cell: str) -> bool:

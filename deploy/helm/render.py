@@ -20,7 +20,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from deploy.helm.values_schema import schema_of  # noqa: E402 - the folder is no package
+from deploy.helm.values_schema import schema_of  # noqa: E402 - found by the line above
 
 CHART = ROOT / "deploy/helm/whisperfusion"
 MANIFESTS = ROOT / "deploy/kubernetes"
