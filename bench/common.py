@@ -8,7 +8,6 @@ import functools
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 from bench.verdicts import inner_pauses, speech_span
 from whisperfusion.audio import MICROPHONE_RATE, VAD_WINDOW, Samples
+from whisperfusion.runtime.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "bench" / "out"
@@ -158,16 +158,6 @@ def server(
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join([line for line in lines if " ERROR " in line] or lines[-12:])
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _healthy(port: int) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.attacks.target import SCRIPTED
-from bench.common import ROOT, BenchError, Server, free_ports, server
+from bench.common import ROOT, BenchError, Server, server
+from whisperfusion.runtime.ports import free_ports
 
 BALANCER = """
 global

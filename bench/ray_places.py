@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from bench.common import OUT, ROOT, BenchError, free_ports
+from bench.common import OUT, ROOT, BenchError
+from whisperfusion.runtime.ports import free_ports
 
 PYTHON = ROOT / ".venv-cluster" / "bin" / "python"
 KINDS = ("asr", "llm", "tts")

@@ -16,10 +16,10 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from cluster import rundir
 from cluster.local_nodes import NOT_DEPLOYED
+from whisperfusion.runtime.ports import free_ports
 
 HERE = Path(__file__).resolve().parent
 RESTART_S = 1.0
@@ -139,13 +139,3 @@ def check_port(port: int) -> None:
                 f"port {port} of 127.0.0.1 cannot be used ({error.strerror}); end what listens "
                 "there, or choose another one with --port"
             ) from error
-
-
-def free_ports(count: int) -> list[int]:
-    sockets: list[Any] = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from running import ROOT, SCRIPTED, Server, free_ports
+from running import ROOT, SCRIPTED, Server
+
+from whisperfusion.runtime.ports import free_ports
 
 PATIENCE_S = 60.0  # bound of a test that fails
 PORTS = ("http", "asr", "tts")

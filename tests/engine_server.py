@@ -17,10 +17,11 @@ import httpx
 import uvicorn
 from engine_checks import eventually
 from forwarder import Forwarder
-from running import ROOT, free_ports
+from running import ROOT
 
 from cluster.app import create_app, one_engine
 from cluster.calls import BODY_LIMIT
+from whisperfusion.runtime.ports import free_ports
 
 START_S = 180  # of a process, on a machine that is busy
 

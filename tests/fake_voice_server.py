@@ -35,8 +35,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bench.common import free_ports
 from whisperfusion.engines.scripted import _words, read_tones, tone_speech
+from whisperfusion.runtime.ports import free_ports
 
 RATE = 16_000
 DEEPGRAM_REFUSALS = {

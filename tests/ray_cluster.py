@@ -13,11 +13,12 @@ from typing import Any
 
 import httpx
 import numpy as np
-from running import ROOT, free_ports
+from running import ROOT
 from websockets.sync.client import ClientConnection, connect
 
 from cluster import rundir
 from whisperfusion.audio import Samples
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.wire import engine_pipe as wire
 
 PYTHON = ROOT / ".venv-cluster" / "bin" / "python"

@@ -31,7 +31,7 @@ trap 'kill -INT "-$live" "-$waits" 2>/dev/null || true; rm -rf "$logs"' EXIT
 
 failed=0
 # Most of these wait for sockets and processes, so three run at a time on two cores.
-nice -n 5 "$python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not live and not waits and not sites" || failed=1
+nice -n 10 "$python" -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not live and not waits and not sites" || failed=1
 wait "$live" || failed=1
 wait "$waits" || failed=1
 one_by_one sites || failed=1

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from bench.common import free_ports
+from whisperfusion.runtime.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("asr", "vad", "turn", "speaker", "llm", "tts")

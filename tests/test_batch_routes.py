@@ -22,10 +22,11 @@ import numpy as np
 import openai
 import pytest
 from fake_sockets import PATIENCE_S, READY, FakeServer, fake_server, serving
-from running import ROOT, free_ports
+from running import ROOT
 from test_batches import until
 from test_rest import speech_of, wav, words_in
 
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.settings import Settings
 
 ENDPOINT = "/v1/audio/transcriptions"

@@ -26,11 +26,12 @@ from typing import Any
 
 import pytest
 
+from whisperfusion.runtime.ports import free_ports
+
 pytest.importorskip("helm_python")
 
 import redis
 from chart_objects import objects, of_kind, one, pods
-from running import free_ports
 
 pytestmark = pytest.mark.waits
 LIMIT_S = 20.0

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from client import Caller, spoken
 from engine_server import EngineServer
-from running import Server, free_ports
+from running import Server
 
 from whisperfusion.client import Failed
 from whisperfusion.engines import load
+from whisperfusion.runtime.ports import free_ports
 
 pytestmark = pytest.mark.sites
 KINDS = ("asr", "llm", "tts")

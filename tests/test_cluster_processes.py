@@ -16,10 +16,11 @@ import pytest
 from engine_checks import ENGLISH, errors, eventually
 from engine_server import EngineProcess, Front
 from far_engines import ALPHA, BETA, asked
-from running import ROOT, free_ports
+from running import ROOT
 
 from whisperfusion.engines import EngineError, load
 from whisperfusion.engines.scripted import read_tones
+from whisperfusion.runtime.ports import free_ports
 
 pytestmark = pytest.mark.sites
 SENTENCE = "the birch canoe slid on the smooth planks and then it rained"

@@ -26,9 +26,9 @@ from typing import Any
 import pytest
 from stub_tools.host import ROOT, Host, built, wait_until_hanging
 
-from bench.common import free_ports
 from whisperfusion import settings
 from whisperfusion.models import tensorrt_folders
+from whisperfusion.runtime.ports import free_ports
 
 sys.path.insert(0, str(ROOT / "docker" / "scripts"))
 import cuda_arch

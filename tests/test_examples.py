@@ -20,7 +20,7 @@ from playwright.async_api import expect
 from running import ROOT, SCRIPTED, Server
 from test_rest import speech_of, wav, words_in
 
-from bench.common import free_ports
+from whisperfusion.runtime.ports import free_ports
 
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py"))

@@ -22,13 +22,14 @@ import pytest
 from chromium import browser_with, bubble, opened, type_line
 from client import spoken
 from playwright.async_api import expect
-from running import ROOT, SCRIPTED, Server, free_ports
+from running import ROOT, SCRIPTED, Server
 
 from whisperfusion.client.timed_call import TimedCall
 from whisperfusion.gateway.access.certificates.authority import make
 from whisperfusion.gateway.access.certificates.identity import sign
 from whisperfusion.gateway.access.certificates.names import Names
 from whisperfusion.gateway.access.certificates.x509 import pem, private_pem
+from whisperfusion.runtime.ports import free_ports
 
 DEPLOY = ROOT / "deploy"
 SECRET = "open-sesame"

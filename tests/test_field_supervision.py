@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from client import Caller
-from running import ROOT, SCRIPTED, free_ports
+from running import ROOT, SCRIPTED
 
 import main
 from whisperfusion.client import Failed, ReplyText, StageChanged, TurnAccepted, Waiting
@@ -37,6 +37,7 @@ from whisperfusion.runtime.heartbeats import (
     Liveness,
     PausableClock,
 )
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.settings import Settings
 from whisperfusion.turns.wait_estimate import SOON_S, WaitEstimator
 

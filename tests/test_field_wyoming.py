@@ -29,7 +29,6 @@ from websockets.asyncio.client import connect
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 
-from bench.common import free_ports
 from whisperfusion.agents import Agents
 from whisperfusion.gateway.assistant.connection import Assistant
 from whisperfusion.gateway.assistant.query import Query
@@ -40,6 +39,7 @@ from whisperfusion.gateway.realtime.connection import Realtime
 from whisperfusion.gateway.upstream import Upstream
 from whisperfusion.gateway.wyoming.server import Connection
 from whisperfusion.runtime.devices import Devices
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.runtime.rate_limits import SCOPE, Limits, Quota
 from whisperfusion.settings import Settings
 from whisperfusion.wire.realtime import Session

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.common import free_ports
 from whisperfusion.errors import SettingsError
 from whisperfusion.messages import Ticket
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.tools.mcp import adapting, connection
 from whisperfusion.tools.mcp.adapting import adapted, name_of
 from whisperfusion.tools.mcp.configuration import Configuration, Server, read

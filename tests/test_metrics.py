@@ -19,7 +19,7 @@ import psutil
 from fake_sockets import PATIENCE_S, READY, serving
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from running import ROOT, free_ports
+from running import ROOT
 
 import gateway
 import main
@@ -30,6 +30,7 @@ from whisperfusion.gateway.operations.metric_catalog import CATALOG, PREFIX
 from whisperfusion.gateway.operations.metrics import StageCollector
 from whisperfusion.messages import Histogram, Labelled, Metrics, Ready, Stage, Ticket
 from whisperfusion.runtime import process
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.runtime.worker import Worker, queues
 from whisperfusion.settings import Settings
 from whisperfusion.turns.commands import Latency

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from client import Caller, spoken
 from engine_checks import eventually
-from running import ROOT, SCRIPTED, Server, alive, free_ports
+from running import ROOT, SCRIPTED, Server, alive
 
 from whisperfusion.client import (
     Failed,
@@ -31,6 +31,7 @@ from whisperfusion.client import (
     UserTurn,
 )
 from whisperfusion.engines.scripted import read_tones
+from whisperfusion.runtime.ports import free_ports
 
 
 def words_in(pcm: np.ndarray) -> str:

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from engine_checks import ENGLISH, eventually
 from far_engines import ALPHA, BETA, AbleReply, Reply, Slow, asked, said, told
-from running import free_ports
 
 from cluster.decoding import Batches
 from cluster.engines import Models
@@ -37,6 +36,7 @@ from whisperfusion.engines import (
 )
 from whisperfusion.engines.scripted import ScriptedTTS, read_tones
 from whisperfusion.errors import GaveWay, Refused, Unsayable
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.tools import Function, Tools
 from whisperfusion.wire.engine_pipe import WINDOW
 

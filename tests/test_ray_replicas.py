@@ -16,7 +16,6 @@ import pytest
 from engine_checks import ENGLISH, eventually
 from engine_server import EngineServer, Front
 from far_engines import ALPHA, BETA, Reply, Slow, asked, said, told
-from running import free_ports
 
 from whisperfusion.engines import EngineError, Interrupted, load
 from whisperfusion.engines.chain.asr import ASRChain
@@ -25,6 +24,7 @@ from whisperfusion.engines.chain.llm_link import Link
 from whisperfusion.engines.chain.recovery import Built, Links
 from whisperfusion.engines.remote.http_stream import BrokeOff
 from whisperfusion.engines.scripted import ScriptedTTS, read_tones
+from whisperfusion.runtime.ports import free_ports
 
 SENTENCE = "the birch canoe slid on the smooth planks"
 

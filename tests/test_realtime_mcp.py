@@ -17,7 +17,7 @@ import pytest
 from engine_checks import eventually
 from running import SCRIPTED, Server
 
-from bench.common import free_ports
+from whisperfusion.runtime.ports import free_ports
 
 MCP_SERVER = str(Path(__file__).with_name("mcp_server.py"))
 PATIENCE_S = 60.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from client import Caller, spoken
 from otlp_collector import Collector, Received
-from running import ROOT, SCRIPTED, Server, free_ports
+from running import ROOT, SCRIPTED, Server
 
 from whisperfusion import settings
 from whisperfusion.call.turn_spans import TurnSpans
@@ -23,6 +23,7 @@ from whisperfusion.client import Failed, Latency, ReplyDone
 from whisperfusion.errors import SettingsError
 from whisperfusion.messages import Ticket, ToolFinished, ToolStarted, Trace
 from whisperfusion.runtime import debugger, tracing
+from whisperfusion.runtime.ports import free_ports
 from whisperfusion.turns import commands as turns
 from whisperfusion.turns.conversation import Conversation
 from whisperfusion.turns.events import TextTyped, Wake

@@ -13,8 +13,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from bench.common import free_ports
 from whisperfusion.engines.scripted import ScriptedLLM
+from whisperfusion.runtime.ports import free_ports
 
 HANG_S = 30.0
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import psutil
 
-from bench.common import ROOT, BenchError, free_ports
+from bench.common import ROOT, BenchError
 from bench.faults.faults import Fault, Kill
 from bench.faults.kept import Kept
 from bench.faults.topology import SCRIPTED, Topology, cells, runs
 from cluster import rundir
+from whisperfusion.runtime.ports import free_ports
 
 PYTHON = ROOT / ".venv-cluster" / "bin" / "python"
 KINDS = ("asr", "llm", "tts")

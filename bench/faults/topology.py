@@ -20,8 +20,9 @@ from sys import executable
 
 import psutil
 
-from bench.common import ROOT, BenchError, free_ports
+from bench.common import ROOT, BenchError
 from bench.faults.kept import Kept
+from whisperfusion.runtime.ports import free_ports
 
 STAGES = ("asr", "llm", "tts", "gateway")
 ENGINES = ("asr", "vad", "turn", "speaker", "llm", "tts")
