@@ -18,6 +18,7 @@ import psutil
 
 from bench import common
 from bench.common import OUT, ROOT
+from whisperfusion.runtime.ports import free_ports
 
 SCRIPTED = tuple(f"--{stage}-engine=scripted" for stage in ("asr", "vad", "turn", "llm", "tts"))
 STAGES = ("asr", "llm", "tts", "gateway")
@@ -117,7 +118,7 @@ def _of(process: psutil.Process, what: Callable[[psutil.Process], Any]) -> int:
 @contextmanager
 def running(flags: Sequence[str]) -> Iterator[Target]:
     """This checkout's server with `flags`, on free ports; stopped at the end."""
-    (wyoming,) = common.free_ports(1)
+    (wyoming,) = free_ports(1)
     with common.server(ROOT, [*flags, f"--wyoming-port={wyoming}"], log=LOG) as server:
         asr, tts, http = (
             int(url.rsplit(":", 1)[1]) for url in (server.asr_url, server.tts_url, server.http_url)
