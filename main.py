@@ -281,7 +281,7 @@ class Supervisor:
                 self._start(child)
         elif not child.process.is_alive():
             self._on_exit(child, child.exit_reason())
-        elif (why := child.liveness.failure(now)) and child.name not in self._debugged:
+        elif (why := child.failure(now)) and child.name not in self._debugged:
             child.dump_and_kill()
             self._on_exit(child, why)
 

@@ -38,6 +38,7 @@ from whisperfusion.runtime.heartbeats import (
     PausableClock,
 )
 from whisperfusion.runtime.ports import free_ports
+from whisperfusion.runtime.process import run_queue_waits
 from whisperfusion.settings import Settings
 from whisperfusion.turns.wait_estimate import SOON_S, WaitEstimator
 
@@ -73,6 +74,38 @@ def test_a10_relative_one_process_that_is_stopped_is_killed():
     beats(liveness, clock, range(1, 10))
     ticks = [clock.at(9.0 + tick / 20) for tick in range(1, 20 * int(SILENT_S + 1) + 1)]
     assert liveness.failure(ticks[-30]) == "" and "no sign of life" in liveness.failure(ticks[-1])
+
+
+def test_a10_relative_a_process_without_a_processor_is_not_killed_before_long():
+    # a machine with too much to do: one of its threads waits nearly all the time
+    clock, liveness = PausableClock(1.0, 0.0), Liveness(0.0)
+    liveness.on_ready(0.0)
+    beats(liveness, clock, range(1, 10))
+    found = [
+        second
+        for second in range(10, 2 * int(STUCK_S))
+        if liveness.failure(clock.at(float(second)), lambda at=second: {1: 0.0, 2: 0.9 * at})
+    ]
+    assert found[0] == 9 + STUCK_S + 1
+    # it came back, and its next silence is another thing: its threads wait for nothing
+    liveness.on_heartbeat(Heartbeat("asr", None), clock.at(300.0))
+    assert liveness.failure(clock.at(301.0)) == ""
+    at = [clock.at(302.0 + second) for second in range(20)]
+    assert [bool(liveness.failure(now, lambda: {1: 0.0, 2: 250.0})) for now in at].index(True) < 16
+
+
+def test_a10_relative_threads_that_share_the_cores_are_no_excuse():
+    clock, liveness = PausableClock(1.0, 0.0), Liveness(0.0)
+    liveness.on_ready(0.0)
+    at = [clock.at(float(second)) for second in range(1, int(SILENT_S) + 3)]
+    found = [liveness.failure(now, lambda now=now: {1: now / 2, 2: now / 2}) for now in at]
+    assert "no sign of life" in found[-1] and not found[-3]
+
+
+def test_a10_relative_the_system_counts_what_a_thread_waits_for_a_processor():
+    waits = run_queue_waits(os.getpid())
+    assert threading.get_native_id() in waits and all(value >= 0.0 for value in waits.values())
+    assert run_queue_waits(2**22 + 1) == {}
 
 
 def test_a10_relative_a_stuck_job_is_found_although_beats_come_and_a_pause_came_between():

@@ -5,11 +5,13 @@ stands still while the process is suspended, so that no deadline passes that no 
 A suspended machine, a stopped container, a closed laptop and a clock that jumps look alike from
 inside: between two reads of the clock, which come at least every `step_s`, much more time has
 passed. Of such a gap only `step_s` counts. So a machine that was suspended for minutes kills no
-process, and a single process that was stopped is still detected (`Liveness`).
+process, and a single process that was stopped is still detected (`Liveness`). Nor does a machine
+that has too much to do: a process that is silent because it gets no processor is not ended.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from whisperfusion.messages import Heartbeat
@@ -19,6 +21,11 @@ from whisperfusion.messages import Heartbeat
 LOAD_S = 600.0
 SILENT_S = 15.0  # heartbeats are sent every second
 STUCK_S = 120.0  # longest step of a job without a sign of life
+PROBE_S = 5.0  # of silence, after which it is looked at what the threads of the process wait for
+# A thread waits for a processor for this share of the time: its machine has too much to do. In a
+# process that is stopped or locked none does; where threads compute more than the cores can, some
+# wait for half of the time.
+STARVED = 0.7
 FIRST_DELAY_S, LAST_DELAY_S = 0.1, 30.0  # before a restart, doubling
 # a process that lived this long starts again without delay, as does one that did useful work
 HEALTHY_S = 60.0
@@ -54,6 +61,7 @@ class Liveness:
     _beat_at: float = 0.0
     _busy_since: float | None = None
     _busy_at: float = 0.0  # when that value first arrived
+    _probe: tuple[float, Mapping[int, float]] | None = None  # in this silence: when, and the waits
 
     def on_start(self, now: float) -> None:
         self.started = self._beat_at = now
@@ -67,15 +75,28 @@ class Liveness:
             self._busy_since, self._busy_at = beat.busy_since, now
         self._beat_at, self.served = now, beat.served
 
-    def failure(self, now: float) -> str:
-        """Why the process must be killed; "" = it is alive."""
+    def failure(self, now: float, waits: Callable[[], Mapping[int, float]] = dict) -> str:
+        """Why the process must be killed; "" = it is alive. `waits`: for how many seconds each of
+        its threads has waited for a processor so far (`process.run_queue_waits`).
+        """
         if not self.ready and now - self.started > LOAD_S:
             return f"was not ready within {LOAD_S:.0f} s"
-        if self.ready and now - self._beat_at > SILENT_S:
+        if self.ready and self._silent_for_too_long(now, waits):
             return f"gave no sign of life for {SILENT_S:.0f} s"
         if self._busy_since is not None and now - self._busy_at > STUCK_S:
             return f"was stuck in one job for {STUCK_S:.0f} s"
         return ""
+
+    def _silent_for_too_long(self, now: float, waits: Callable[[], Mapping[int, float]]) -> bool:
+        silent = now - self._beat_at
+        if silent <= PROBE_S:
+            self._probe = None
+            return False
+        since, before = self._probe = self._probe or (now, waits())
+        if silent <= SILENT_S or silent > STUCK_S:
+            return silent > STUCK_S
+        most = max((s - before.get(thread, s) for thread, s in waits().items()), default=0.0)
+        return most < STARVED * (now - since)
 
     def restart_delay_s(self, now: float) -> float:
         """Seconds until the next start of a dead process: exponential back-off."""

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, NoReturn
 
 from whisperfusion import json_log
@@ -229,6 +230,17 @@ def _descriptors() -> list[tuple[str, float]]:
         count = most  # none is left to read the folder
     limits = [] if most == resource.RLIM_INFINITY else [("process_max_fds", float(most))]
     return [("process_open_fds", float(count)), *limits]
+
+
+def run_queue_waits(pid: int) -> dict[int, float]:
+    """For how many seconds each thread of a process has been ready to run without a processor,
+    by the number of the thread; nothing where the system does not count them.
+    """
+    waits = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # the thread has ended
+            waits[int(path.parent.name)] = int(path.read_text().split()[1]) / 1e9
+    return waits
 
 
 def exit_now(code: int) -> NoReturn:

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from whisperfusion.messages import Metrics, Stage
@@ -110,6 +111,10 @@ class StageProcess:
         """How a process that is not alive ended."""
         code = self.process.exitcode
         return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def failure(self, now: float) -> str:
+        """Why a process that lives must be killed; "" = it is well."""
+        return self.liveness.failure(now, partial(process.run_queue_waits, self.process.pid))
 
     def dump_and_kill(self) -> None:
         """End a hung process; faulthandler first logs where each of its threads is."""
