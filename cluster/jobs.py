@@ -2,8 +2,9 @@
 
 An engine blocks, a server must not: the pieces go from the thread to the event loop, which waits
 for its listener, and the engine waits for both (`Job.room`). The end of the listener is the end of
-the call: the engine notices at its next piece, and those come ten times a second. Only then is its
-place free for the next call, since until then it computes.
+the call, which a balancer between notices at the next pulse; the engine does at its next piece.
+Both come ten times a second. Only then is its place free for the next call, since until then it
+computes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from whisperfusion.errors import lost_for_good
 from whisperfusion.wire import engine_pipe as wire
 from whisperfusion.wire.engine_server import LOST
 
+PULSE_S = 0.1
 Ended = Callable[[Any, BaseException | None], object]
 
 
@@ -42,6 +44,7 @@ class Jobs:
             raise
         loop, job = asyncio.get_running_loop(), Job()
         found: asyncio.Queue[wire.Message] = asyncio.Queue()
+        pulse = b"".join(wire.encode(wire.Pulse(call.id)))
 
         def put(message: wire.Message) -> None:
             loop.call_soon_threadsafe(found.put_nowait, message)
@@ -59,7 +62,11 @@ class Jobs:
         threading.Thread(target=run, name=f"{call.method}", daemon=True).start()
         try:
             while True:
-                message = await found.get()
+                try:
+                    message = await asyncio.wait_for(found.get(), PULSE_S)
+                except (TimeoutError, asyncio.TimeoutError):
+                    yield pulse
+                    continue
                 yield b"".join(wire.encode(message))
                 if not isinstance(message, wire.Piece):
                     return

@@ -165,7 +165,7 @@ class LiveUtterance:
 def _messages(data: Iterator[bytes]) -> Iterator[wire.Message]:
     decoder = wire.Decoder()
     for some in data:
-        yield from decoder.feed(some)
+        yield from (one for one in decoder.feed(some) if not isinstance(one, wire.Pulse))
 
 
 def pieces(messages: Iterator[wire.Message]) -> Iterator[wire.Piece]:

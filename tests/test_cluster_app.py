@@ -39,7 +39,8 @@ def call(method: str, arguments: dict[str, Any], pcm: Any = None) -> bytes:
 def answers(url: str, body: bytes) -> list[wire.Message]:
     answer = httpx.post(f"{url}/call", content=body)
     assert answer.status_code == 200, answer.text
-    return list(wire.Decoder().feed(answer.content))
+    messages = wire.Decoder().feed(answer.content)
+    return [one for one in messages if not isinstance(one, wire.Pulse)]
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ MESSAGES = st.one_of(
     st.builds(wire.Unwanted, IDS, st.lists(st.integers(0, 9))),
     st.builds(wire.Cancel, IDS),
     st.builds(wire.Piece, IDS, VALUES, st.none() | AUDIO),
+    st.builds(wire.Pulse, IDS),
     st.builds(wire.Done, IDS, VALUES),
     st.builds(wire.Failed, IDS, TEXT, TEXT),
 )

@@ -11,7 +11,7 @@
 The server sends | and receives
     Load, once   | Hello first of all, then Ready, or Failed with id 0
     Call         | Piece for each piece, then Done or Failed; of a call without pieces Done carries
-                 | the result
+                 | the result. A server on the network sends a Pulse while it has nothing
     Took         | every `WINDOW` pieces at most: an engine never is further ahead of its listener
                  | than that
     Unwanted     | nothing: the engine is told which parts of a call are of no use any more
@@ -108,6 +108,15 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Pulse:
+    """Nothing yet, of a server: bytes, so that all that is between notices a listener who has gone
+    (HAProxy does when it has something to send).
+    """
+
+    id: int
+
+
+@dataclass(frozen=True)
 class Done:
     id: int
     value: Any = None
@@ -122,10 +131,10 @@ class Failed:
     kind: str
 
 
-Message = Hello | Load | Ready | Call | Took | Unwanted | Cancel | Piece | Done | Failed
+Message = Hello | Load | Ready | Call | Took | Unwanted | Cancel | Piece | Pulse | Done | Failed
 TYPES = {
     kind.__name__: kind
-    for kind in (Hello, Load, Ready, Call, Took, Unwanted, Cancel, Piece, Done, Failed)
+    for kind in (Hello, Load, Ready, Call, Took, Unwanted, Cancel, Piece, Pulse, Done, Failed)
 }
 # of a field, as it is written above
 KINDS: dict[str, type] = {

@@ -71,8 +71,9 @@ class Slots:
             )
             if own is not None and own.busy:
                 shared = common(text, own.text)
-                # other callers may begin with the same words
-                patience_s = min(PATIENCE_S, (shared - head) * READING_S)
+                # other callers may begin with the same words, so it is worth no more than what
+                # would have to be read again elsewhere
+                patience_s = min(PATIENCE_S, (shared - self._held_elsewhere(text)) * READING_S)
                 if own.left:
                     patience_s = min(LEFT_S, max(PATIENCE_S, shared * READING_S))
                 elif own.prefill:
@@ -80,10 +81,9 @@ class Slots:
                 if waited_s < patience_s:
                     return None
             if own is None or own.busy:
-                free = [s for s in self._slots if not s.busy]
-                if not free:
+                own = self._unused_for_longest()
+                if own is None:
                     return None
-                own = min(free, key=lambda s: s.used)
             self._evict(own, need)
             self._uses += 1
             own.busy, own.prefill, own.left, own.need, own.used = (
@@ -98,6 +98,15 @@ class Slots:
             )
             own.text, own.answer, own.read = text, "", False
             return own
+
+    def _unused_for_longest(self) -> Slot | None:
+        free = [slot for slot in self._slots if not slot.busy]
+        return min(free, key=lambda slot: slot.used, default=None)
+
+    def _held_elsewhere(self, text: str) -> int:
+        """Characters of `text` that the slot has read which would be taken instead."""
+        other = self._unused_for_longest()
+        return common(text, other.text + other.answer) if other is not None and other.read else 0
 
     def _evict(self, own: Slot, need: int) -> None:
         """What was used longest ago makes room.

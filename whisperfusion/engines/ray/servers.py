@@ -11,6 +11,7 @@ waited.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -137,6 +138,7 @@ class Servers:
         """One try. Raises `Lost`."""
         decoder, begun = wire.Decoder(), False
         last: wire.Message | None = None
+        heard_at = time.monotonic()
         try:
             timeout = self.http.timeout(timeout_s)
             async with self.http.opened("/call", content=body, timeout=timeout) as response:
@@ -145,10 +147,14 @@ class Servers:
                 # to the end of the body: then the connection serves the next call
                 async for data in response.aiter_bytes():
                     for message in decoder.feed(data):
+                        if isinstance(message, wire.Pulse):
+                            self._check_silence(time.monotonic() - heard_at, timeout_s)
+                            continue
                         if isinstance(message, wire.Piece):
                             yield message
                         else:
                             last = message
+                        heard_at = time.monotonic()
         except Refused as refusal:
             raise self.lost_or(refusal) from refusal
         except WireError as error:
@@ -160,6 +166,13 @@ class Servers:
         if last is None:
             raise Lost(BrokeOff(f"{self.name} at {self.http.url} broke off in its answer"))
         yield self.checked(last)
+
+    def _check_silence(self, silent_s: float, timeout_s: float) -> None:
+        """A server whose engine is silent still sends pulses."""
+        if silent_s > timeout_s:
+            import httpx
+
+            raise httpx.ReadTimeout("the engine is silent")
 
     def checked(self, message: wire.Message) -> wire.Piece | wire.Done:
         """A piece or the end of an answer. Raises what the engine raised, and `Lost`."""
