@@ -33,6 +33,7 @@ from whisperfusion.wire.engine_server import MODEL, PROTOCOL
 AT_ONCE = {"asr": 2, "tts": 2}  # jobs of one engine; a language model tells its own number
 MOST_RUNNING = 256  # jobs, with those that wait, and utterances; beyond, 503
 RETRY_S = 1
+NAME_LIMIT, ENDED_MOST = 64, 32  # characters of a call's id; ids of one header
 Engines = Callable[[str], Awaitable[Any]]
 
 
@@ -166,7 +167,9 @@ async def _answer(service: Service, request: Request) -> Response:
         call = service.recordings.on_disk(call)
     except EngineError as error:
         return Frames(_only(failure(call, error)), headers)
-    return Frames(service.jobs.frames(engine, call), headers)
+    name = request.headers.get(engine_server.CALL, "")[:NAME_LIMIT]
+    ended = request.headers.get(engine_server.ENDED, "").split(",", ENDED_MOST)[:ENDED_MOST]
+    return Frames(service.jobs.frames(engine, call, name, ended), headers)
 
 
 async def _engine_of_utterance(service: Service, socket: WebSocket) -> Any:

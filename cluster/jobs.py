@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from whisperfusion.wire import engine_pipe as wire
 from whisperfusion.wire.engine_server import LOST
 
 PULSE_S = 0.1
+END_S = 0.5  # a call that is cancelled ends within a pulse and a step of its engine
 Ended = Callable[[Any, BaseException | None], object]
 
 
@@ -33,16 +34,25 @@ class Jobs:
     def __init__(self, at_once: int, ended: Ended) -> None:
         self._places, self._ended = asyncio.Semaphore(at_once), ended
         self.present = 0  # with those that wait
+        self._named: dict[str, tuple[Job, asyncio.Event]] = {}  # and set when it is over
 
-    async def frames(self, engine: Any, call: wire.Call) -> AsyncIterator[bytes]:
-        """Each piece of the answer as a frame, and `Done` or `Failed`. Close it to cancel."""
+    async def frames(
+        self, engine: Any, call: wire.Call, name: str = "", ended: Iterable[str] = ()
+    ) -> AsyncIterator[bytes]:
+        """Each piece of the answer as a frame, and `Done` or `Failed`. Close it to cancel.
+
+        `name` is the cell's own for this call; those in `ended` are cancelled before it begins.
+        """
         self.present += 1
         try:
+            await self._end(ended)
             await self._places.acquire()
         except BaseException:
             self.present -= 1
             raise
-        loop, job = asyncio.get_running_loop(), Job()
+        loop, job, over = asyncio.get_running_loop(), Job(), asyncio.Event()
+        if name:
+            self._named[name] = job, over
         found: asyncio.Queue[wire.Message] = asyncio.Queue()
         pulse = b"".join(wire.encode(wire.Pulse(call.id)))
 
@@ -56,7 +66,7 @@ class Jobs:
             except BaseException as caught:  # a panic of a Rust library is not an Exception
                 end, error = failure(call, caught), caught
             with suppress(RuntimeError):  # the event loop has ended, and with it the server
-                loop.call_soon_threadsafe(self._over, engine, error)
+                loop.call_soon_threadsafe(self._over, engine, error, name, over)
                 put(end)
 
         threading.Thread(target=run, name=f"{call.method}", daemon=True).start()
@@ -74,6 +84,17 @@ class Jobs:
         finally:
             job.cancel()
 
+    async def _end(self, names: Iterable[str]) -> None:
+        """Cancel these calls and wait a moment for their end: then what they have read is of use."""
+        waits = []
+        for job, over in filter(None, map(self._named.get, names)):
+            job.cancel()
+            waits.append(asyncio.ensure_future(over.wait()))
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=END_S)
+            for one in late:
+                one.cancel()
+
     def _carried_out(
         self, engine: Any, call: wire.Call, job: Job, put: Callable[[wire.Message], None]
     ) -> Any:
@@ -85,7 +106,12 @@ class Jobs:
             return batching.detect_language(engine, call.pcm)
         return engine.warm_up(history(call))
 
-    def _over(self, engine: Any, error: BaseException | None) -> None:
+    def _over(
+        self, engine: Any, error: BaseException | None, name: str, over: asyncio.Event
+    ) -> None:
+        over.set()
+        if name in self._named and self._named[name][1] is over:
+            del self._named[name]
         self.present -= 1
         self._places.release()
         self._ended(engine, error)

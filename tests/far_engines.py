@@ -24,13 +24,14 @@ class Reply:
 
     def __init__(self, *pieces: Any) -> None:
         self.pieces, self.go = pieces, threading.Event()
-        self.begun = self.open = self.made = 0
+        self.begun = self.open = self.made = self.most = 0
 
     def prefill(self, history: Any) -> Iterator[str]:
         yield ""
 
     def stream_chat(self, history: Any, *, max_tokens: int, temperature: float) -> Iterator[Any]:
         self.begun, self.open = self.begun + 1, self.open + 1
+        self.most = max(self.most, self.open)
         try:
             for piece in self.pieces:
                 while piece is None and not self.go.wait(0.02):

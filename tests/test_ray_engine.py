@@ -7,11 +7,14 @@ The servers are real, in threads of the test, with scripted engines.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from engine_checks import ENGLISH, eventually
@@ -132,6 +135,73 @@ def test_closing_frees_the_engine(serve):
     assert next(piece for piece in streams[2] if piece) == "one"
     streams[2].close()
     eventually(lambda: (server.service.running, engine.open) == (0, 0))
+
+
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend calls
+  bind 127.0.0.1:{front}
+  default_backend engines
+backend engines
+  server one 127.0.0.1:{back}
+"""
+
+
+@pytest.fixture
+def balanced(tmp_path):
+    """The address of an HAProxy in front of a server."""
+    running = []
+
+    def start(server) -> str:
+        assert shutil.which("haproxy"), "this test needs the Debian package haproxy"
+        (front,) = free_ports(1)
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(HAPROXY.format(front=front, back=server.port))
+        running.append(subprocess.Popen(["haproxy", "-db", "-f", str(config)]))
+        url = f"http://127.0.0.1:{front}"
+        eventually(lambda: answers(url))
+        return url
+
+    yield start
+    for one in running:
+        one.kill()
+        one.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_closing_frees_an_engine_that_is_silent_behind_a_balancer(serve, balanced):
+    engine = Reply(None)
+    server = serve("llm", engine)
+    pieces = asked(load("llm", "ray", url=balanced(server)))
+    assert next(pieces) == ""
+    eventually(lambda: engine.open)
+    threading.Event().wait(0.5)  # HAProxy has passed the head of the answer on
+    pieces.close()
+    eventually(lambda: (server.service.running, engine.open) == (0, 0))
+
+
+def test_a_call_that_was_given_up_ends_before_the_next_one_begins(serve):
+    # closing is only noticed at the next pulse, and the next call does not wait for that
+    engine = Reply(None)
+    server = serve("llm", engine)
+    jobs, llm = server.service.jobs, load("llm", "ray", url=server.url)
+    for _ in range(5):
+        pieces = asked(llm)
+        assert next(pieces) == ""
+        eventually(lambda: engine.open)
+        pieces.close()
+    assert (engine.begun, engine.most) == (5, 1)
+    eventually(lambda: not jobs._named)  # nothing is kept of calls that are over
 
 
 def test_an_engine_is_not_far_ahead_of_its_reader(serve):

@@ -23,6 +23,10 @@ Of an utterance:
 | `accept_audio` (which, upto, final), with samples or not | Done with the hypothesis, or Failed |
 | `finish` (which) | the same |
 
+A cell that sends a call again with more words has given up the one before, and both may arrive at
+the same time. So each call has an id of the cell's own (header `CALL`), and names those that were
+given up last (`ENDED`): they end first, and what they have read is there for the new one.
+
 The audio is sent once, and both passes over it, the interim and the final one, read it up to the
 sample that each call names. At most `engine_pipe.WINDOW` calls are read before they are answered.
 """
@@ -31,6 +35,8 @@ from __future__ import annotations
 
 PROTOCOL = 1
 MODEL = "serve_multiplexed_model_id"  # header with the name of a model; Ray Serve's own name for it
+CALL = "x-call"  # header with the id of a call, chosen by the cell
+ENDED = "x-ended"  # header with the ids of calls that were given up, with commas
 SAMPLE_RATE = "sample-rate"  # header of an answer with speech
 LOST = "EngineLost"
 INTERIM, FINAL = 0, 1  # passes

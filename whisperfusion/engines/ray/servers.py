@@ -11,7 +11,9 @@ waited.
 from __future__ import annotations
 
 import random
+import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,6 +27,7 @@ from whisperfusion.wire import WireError, engine_server
 from whisperfusion.wire import engine_pipe as wire
 
 AGAIN = 2
+ENDED_MOST = 16
 PAUSE_S = (0.05, 0.2)  # before the first repetition; twice that before the second
 NAMES = {"asr": "speech to text", "llm": "language model", "tts": "text to speech"}
 PULSE = object()
@@ -62,6 +65,8 @@ class Servers:
         self.name, self.timeout_s = f"the {NAMES[kind]} cluster", timeout_s
         url = url if "://" in url else f"http://{url}"
         self.http = HttpStreams(url, self.headers, self.name, self.advice)
+        # ids of calls that were given up, for the server to end before it begins the next one
+        self._ended: deque[str] = deque(maxlen=ENDED_MOST)
         self.attributes = told_attributes(self._about(kind))
 
     def stream(
@@ -80,24 +85,30 @@ class Servers:
         import asyncio
 
         body, room, taken = self._body(method, arguments, pcm), asyncio.Semaphore(wire.WINDOW), 0
+        call, whole = secrets.token_hex(6), False
         delivered = Delivered(method, bool(self.attributes.get("deterministic")))
 
         async def read() -> AsyncIterator[wire.Piece]:
-            async for message in self._messages(body, delivered, timeout_s):
+            async for message in self._messages(body, delivered, timeout_s, call):
                 if isinstance(message, wire.Piece):
                     await room.acquire()
                     yield message
 
-        with closing(self.http.pieces(read, PULSE)) as found:
-            for piece in found:
-                if not wanted():
-                    return
-                if piece is not PULSE:
-                    taken += 1
-                    self.http.soon(room.release)
-                    yield of(piece)
-                elif pulse is not None:
-                    yield pulse
+        try:
+            with closing(self.http.pieces(read, PULSE)) as found:
+                for piece in found:
+                    if not wanted():
+                        return
+                    if piece is not PULSE:
+                        taken += 1
+                        self.http.soon(room.release)
+                        yield of(piece)
+                    elif pulse is not None:
+                        yield pulse
+            whole = True
+        finally:
+            if not whole:
+                self._ended.append(call)
 
     def value(self, method: str, arguments: dict[str, Any], pcm: Samples | None = None) -> Any:
         body = self._body(method, arguments, pcm)
@@ -115,13 +126,13 @@ class Servers:
         return None
 
     async def _messages(
-        self, body: bytes, delivered: Delivered, timeout_s: float | None = None
+        self, body: bytes, delivered: Delivered, timeout_s: float | None = None, call: str = ""
     ) -> AsyncIterator[wire.Piece | wire.Done]:
         """Pieces, and Done. Sends the call again where it is lost and that is safe."""
         for attempt in range(AGAIN + 1):
             await self.pause(attempt)
             try:
-                async for message in self._answer(body, timeout_s or self.timeout_s):
+                async for message in self._answer(body, timeout_s or self.timeout_s, call):
                     for one in delivered.fresh(message):
                         yield one
                 return
@@ -134,14 +145,18 @@ class Servers:
         if attempt:
             await self.http.sleep(attempt * random.uniform(*PAUSE_S))
 
-    async def _answer(self, body: bytes, timeout_s: float) -> AsyncIterator[wire.Piece | wire.Done]:
+    async def _answer(
+        self, body: bytes, timeout_s: float, call: str
+    ) -> AsyncIterator[wire.Piece | wire.Done]:
         """One try. Raises `Lost`."""
+        told = {engine_server.CALL: call, engine_server.ENDED: ",".join(tuple(self._ended))}
+        content = {"content": body, "headers": {name: text for name, text in told.items() if text}}
         decoder, begun = wire.Decoder(), False
         last: wire.Message | None = None
         heard_at = time.monotonic()
         try:
             timeout = self.http.timeout(timeout_s)
-            async with self.http.opened("/call", content=body, timeout=timeout) as response:
+            async with self.http.opened("/call", timeout=timeout, **content) as response:
                 begun = True
                 self._check_rate(response)
                 # to the end of the body: then the connection serves the next call
