@@ -85,7 +85,7 @@ class Jobs:
             job.cancel()
 
     async def _end(self, names: Iterable[str]) -> None:
-        """Cancel these calls and wait a moment for their end: then what they have read is of use."""
+        """Cancel these calls and wait a moment for their end: what they have read is of use."""
         waits = []
         for job, over in filter(None, map(self._named.get, names)):
             job.cancel()
