@@ -290,6 +290,17 @@ def test_a_slot_is_waited_for_only_where_it_pays():
     assert slots.take((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
 
 
+def test_a_prompt_waits_for_its_slot_by_what_would_have_to_be_read_elsewhere():
+    head, slots = ("system", "You are kind. " * 60), Slots(2, 4000)
+    assert slots.take((head, ("user", "what is")), 10, 0.0) is not None
+    more = (head, ("user", "what is the time"))
+    assert slots.take(more, 10, 0.2) is None  # the other slot has read nothing
+    warm = slots.take((head,), 10, 0.0)
+    slots.answered(warm, "")
+    slots.release(warm)
+    assert slots.take(more, 10, 0.05) is warm  # but for a few words it has
+
+
 def test_a_slot_that_nobody_listens_to_any_more_is_waited_for():
     slots, asked = Slots(3, 1000), (("system", "kind"), ("user", "what is"))
     running = slots.take(asked, 10, 0.0)
