@@ -37,15 +37,16 @@ class Jobs:
         self._named: dict[str, tuple[Job, asyncio.Event]] = {}  # and set when it is over
 
     async def frames(
-        self, engine: Any, call: wire.Call, name: str = "", ended: Iterable[str] = ()
+        self, engine: Any, call: wire.Call, name: str = "", given_up: Iterable[str] = ()
     ) -> AsyncIterator[bytes]:
         """Each piece of the answer as a frame, and `Done` or `Failed`. Close it to cancel.
 
-        `name` is the cell's own for this call; those in `ended` are cancelled before it begins.
+        `name` is the cell's own for this call; the calls named in `given_up` are cancelled before
+        it begins.
         """
         self.present += 1
         try:
-            await self._end(ended)
+            await self._end(given_up)
             await self._places.acquire()
         except BaseException:
             self.present -= 1

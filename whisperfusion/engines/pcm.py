@@ -25,7 +25,7 @@ def checked(pcm: Samples) -> Samples:
 
 
 def loudest(pcm: Samples, window: int = 480) -> float:
-    """Root mean square of the loudest window (30 ms at 16 kHz); 0 when there is no whole window."""
+    """Root mean square of the loudest window (30 ms at 16 kHz); 0 without a whole window."""
     return float(loudness(pcm, window).max(initial=0.0))
 
 

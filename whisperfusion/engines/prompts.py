@@ -46,7 +46,7 @@ class Template:
 def phi_2(lines: ChatHistory) -> list[str]:
     """Instruct: and Output:.
 
-    There is no system role in this form: the instructions stand before it as a paragraph.
+    This form has no system role: the instructions stand before it as a paragraph.
 
     A line break inside a line would let it open a role of its own.
     """
@@ -72,7 +72,7 @@ def chatml(lines: ChatHistory) -> list[str]:
 def mistral(lines: ChatHistory) -> list[str]:
     """[INST] question [/INST] answer</s>.
 
-    There is no system role: the instructions open the first question.
+    It has no system role: the instructions open the first question.
     """
     made, opened = [], False
     for at, (role, text) in enumerate(lines):

@@ -131,7 +131,7 @@ class BatchASR(Protocol):
     ) -> Iterator[tuple[int, Segment]]:
         """(index of the recording, segment) as they are found.
 
-        A recording that is no longer `wanted(index)` is read no further.
+        Reading a recording stops once `wanted(index)` is false.
         """
 
 
