@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.app import UnknownModel, create_app
-from cluster.engines import close_with, load_engine, settings_of
+from cluster.engines import close_with, load_engine, lower_priority, settings_of
 
 USUAL = "usual"  # the model of the settings, for Serve, to which a model without a name is none
 
@@ -56,6 +56,7 @@ class Replica:
 
     def __init__(self, args: dict[str, Any]) -> None:
         self._args = EngineArgs.model_validate(args)
+        lower_priority(self._args.kind)
         self._load: Any = None
         self._service: Any = None
 

@@ -11,6 +11,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from whisperfusion.settings import Settings, build
 from whisperfusion.synthesis.voice_link import options_of
 
 KINDS = ("asr", "llm", "tts")
+NICE = {"llm": 2}  # llm_service.NICE; the niceness of the others is 0 in a cell, too
 log = logging.getLogger("engine")
 
 
@@ -84,6 +86,14 @@ class Models:
                 close_with(engine)
             self._engines[name] = engine
         return engine
+
+
+def lower_priority(kind: str) -> None:
+    """Of this whole process, as a cell does: where cores are few, transcripts go before replies."""
+    nice = NICE.get(kind, 0) + os.getpriority(os.PRIO_PROCESS, 0)
+    for thread in os.listdir("/proc/self/task") if nice else ():  # each has its own in Linux
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, int(thread), min(nice, 19))
 
 
 def close_with(engine: Any) -> None:

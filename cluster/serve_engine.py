@@ -20,7 +20,7 @@ import uvicorn
 
 from cluster.app import create_app
 from cluster.calls import BODY_LIMIT
-from cluster.engines import KINDS, Models, load_engine, settings_of
+from cluster.engines import KINDS, Models, load_engine, lower_priority, settings_of
 from whisperfusion.errors import WhisperFusionError
 from whisperfusion.runtime import process
 from whisperfusion.settings import is_loopback
@@ -113,6 +113,7 @@ async def serve(arguments: argparse.Namespace) -> int:
 def main() -> None:
     arguments = parser().parse_args()
     process.set_up_logging(os.environ.get("LOG_LEVEL", "info"))
+    lower_priority(arguments.kind)
     if (
         arguments.host
         and not is_loopback(arguments.host)
