@@ -23,9 +23,10 @@ from bench.faults.clock import ShiftedClock
 from bench.faults.kept import Kept
 from bench.faults.llm_server import EchoServer
 from bench.faults.network import SlowLine
-from bench.faults.topology import Cell
+from bench.faults.topology import Cell, runs
 
 HANG_S = 40.0  # until main has ended a process that gives no sign of life, which takes it 15 s
+DEATH_S = 5.0
 SOCKET_DOORS = ("sockets",)  # they go past the gateway
 FULL_DISK_MB = 24
 
@@ -59,9 +60,13 @@ class Kill(Fault):
 
     def inject(self) -> None:
         try:
-            os.kill(self.pid(), signal.SIGKILL)
+            pid = self.pid()
+            os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:  # it has just ended by itself
             return
+        until = time.monotonic() + DEATH_S
+        while runs(pid) and time.monotonic() < until:  # its memory is returned first
+            time.sleep(0.005)
 
     def hits(self, door: str, cell: str) -> bool:
         if self.stage == "gateway" and door in SOCKET_DOORS:

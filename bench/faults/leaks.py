@@ -19,6 +19,7 @@ SHARED = Path("/dev/shm")
 # its buffers; one that has been hit by many callers has more of them
 DECODERS = WARM + 1  # that may be idle below a cell, with the one that tracks what it shares
 MORE_DESCRIPTORS, MORE_THREADS, MORE_MB, MORE_PART = 16, 4, 24.0, 0.25
+ENGINE_THREADS = 12  # of an engine that was loaded
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,25 @@ class Snapshot:
     def of(topology: Topology) -> Snapshot:
         return Snapshot(uses(topology.names()), shared_memory())
 
-    def grown(self, before: Snapshot) -> list[str]:
-        """What is more than `before`, beyond what differs between two starts."""
+    def grown(self, before: Snapshot, may_load: Mapping[str, float]) -> list[str]:
+        """What is more than `before`, beyond what differs between two starts, and the engines that
+        may have been loaded since (`Topology.may_load`).
+        """
         found = []
         for name, now in self.uses.items():
             if "/" not in name:  # Redis, HAProxy and Ray are not this project's
                 continue
             then = before.uses.get(name, Use(processes=0))
+            engine_mb = may_load.get(name.partition("/")[2], 0.0)
+            threads = MORE_THREADS * max(1, now.processes) + (ENGINE_THREADS if engine_mb else 0)
             idle = DECODERS if name.endswith("/others") else 0
             if now.processes > max(then.processes, idle):
                 found.append(f"{name}: {now.processes} processes, before {then.processes}")
             if now.descriptors > then.descriptors + MORE_DESCRIPTORS * max(1, now.processes):
                 found.append(f"{name}: {now.descriptors} descriptors, before {then.descriptors}")
-            if now.threads > then.threads + MORE_THREADS * max(1, now.processes):
+            if now.threads > then.threads + threads:
                 found.append(f"{name}: {now.threads} threads, before {then.threads}")
-            if now.pss_mb > then.pss_mb * (1 + MORE_PART) + MORE_MB:
+            if now.pss_mb > then.pss_mb * (1 + MORE_PART) + MORE_MB + engine_mb:
                 found.append(f"{name}: {now.pss_mb:.0f} MB, before {then.pss_mb:.0f}")
         return found
 

@@ -19,13 +19,14 @@ import psutil
 from bench.common import ROOT, BenchError
 from bench.faults.faults import Fault, Kill
 from bench.faults.kept import Kept
-from bench.faults.topology import SCRIPTED, Topology, cells, runs
+from bench.faults.topology import SCRIPTED, Topology, cells, runs, status
 from cluster import rundir
 from whisperfusion.runtime.ports import free_ports
 
 PYTHON = ROOT / ".venv-cluster" / "bin" / "python"
 KINDS = ("asr", "llm", "tts")
 REPLICAS = 3
+EMBEDDED_MB = {"asr": 200.0, "llm": 650.0, "tts": 280.0}  # of the engines behind the cluster's
 APPLICATION = """
 - name: {kind}
   route_prefix: /{kind}
@@ -76,7 +77,9 @@ class RayCluster:
         return flags
 
     def ready(self) -> bool:
-        """Both nodes and all replicas run, and none has died since that was written."""
+        """Both nodes, all replicas and Serve's controller run, none has died since that was
+        written, and HAProxy answers for each kind.
+        """
         state = rundir.read_state(self.folder)
         found = state.get("applications", {})
         return (
@@ -85,6 +88,8 @@ class RayCluster:
             and set(found) == set(KINDS)
             and all(about["status"] == "RUNNING" for about in found.values())
             and all(len(self.replicas(kind)) >= REPLICAS for kind in KINDS)
+            and self.process("ray::ServeController", 0) > 0
+            and all(status(f"{self.url(kind)}/healthz") == 200 for kind in KINDS)
         )
 
     def replicas(self, kind: str) -> list[int]:
@@ -100,8 +105,10 @@ class RayCluster:
                 return int(pid)
         raise ProcessLookupError("a node")
 
-    def process(self, named: str) -> int:
-        """Of the cluster's own: "haproxy", "ray::ServeController"."""
+    def process(self, named: str, missing: int | None = None) -> int:
+        """Of the cluster's own: "haproxy", "ray::ServeController". Raises ProcessLookupError where
+        nothing else is to be said instead.
+        """
         for pid in rundir.processes_of(self.folder):
             try:
                 one = psutil.Process(pid)
@@ -109,7 +116,9 @@ class RayCluster:
                     return pid
             except psutil.Error:
                 continue
-        raise ProcessLookupError(named)
+        if missing is None:
+            raise ProcessLookupError(named)
+        return missing
 
     def _state(self) -> dict[str, Any]:
         state = rundir.read_state(self.folder)
@@ -136,7 +145,9 @@ def on_cluster(folder: Path, scripted: bool, environment: dict[str, str]) -> OnC
     base = cells(folder, flags, {**environment, **more})
     services = {"cluster": ray.program, **base.services}
     questions = {"cluster": ray.ready, **base.questions}
-    return OnCluster("cluster", base.folder, base.cells, base.front, services, questions, ray=ray)
+    found = OnCluster("cluster", base.folder, base.cells, base.front, services, questions, ray=ray)
+    found.may_load = {} if scripted else EMBEDDED_MB
+    return found
 
 
 def ray_faults(ray: RayCluster, kind: str, chance: random.Random) -> Fault:

@@ -116,7 +116,7 @@ class Cell:
     def healthy(self) -> bool:
         """All its processes are ready, and none of them has died since it said so."""
         stages = self.log.pids.values()
-        return _status(f"{self.front.http_url}/health") == 200 and all(map(runs, stages))
+        return status(f"{self.front.http_url}/health") == 200 and all(map(runs, stages))
 
     def stage_pid(self, stage: str) -> int:
         return self.program.pid if stage == "main" else self.log.pids[stage]
@@ -136,7 +136,9 @@ class Cell:
 
 @dataclass
 class Topology:
-    """`services` are the programs beside the cells, by name, with a question for each: is it up?"""
+    """`services` are the programs beside the cells, by name, with a question for each: is it up?
+    `may_load`: stage -> MB of the engine that it loads when the one it uses fails.
+    """
 
     name: str
     folder: Path
@@ -144,6 +146,7 @@ class Topology:
     front: Front
     services: dict[str, Kept] = field(default_factory=dict)
     questions: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    may_load: Mapping[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
         """Raises BenchError."""
@@ -240,7 +243,7 @@ def cells(
         {"redis": redis, "haproxy": balancer},
         {
             "redis": lambda: _redis_answers(redis_port),
-            "haproxy": lambda: _status(f"http://127.0.0.1:{front['http']}/health") == 200,
+            "haproxy": lambda: status(f"http://127.0.0.1:{front['http']}/health") == 200,
         },
     )
 
@@ -290,7 +293,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def _status(url: str) -> int:
+def status(url: str) -> int:
     """Of a GET; 0 = no answer."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
