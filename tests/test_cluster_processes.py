@@ -4,6 +4,7 @@ and killed.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from engine_server import EngineProcess, Front
 from far_engines import ALPHA, BETA, asked
 from running import ROOT
 
+import llm_service
 from whisperfusion.engines import EngineError, load
 from whisperfusion.engines.scripted import read_tones
 from whisperfusion.runtime.ports import free_ports
@@ -118,6 +120,15 @@ def test_a_real_recognizer_and_models_by_their_names(start, stored, recordings, 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cluster.serve_engine", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_language_model_yields_as_the_process_of_a_cell_does(start):
+    own = os.getpriority(os.PRIO_PROCESS, 0)  # the tests may be nice themselves
+    for kind, nicer in (("llm", llm_service.NICE), ("tts", 0)):
+        process = start(kind, "--engine=scripted").process
+        threads = [int(one) for one in os.listdir(f"/proc/{process.pid}/task")]
+        found = {os.getpriority(os.PRIO_PROCESS, one) for one in threads}
+        assert found == {min(own + nicer, 19)}, kind
 
 
 def test_what_is_wrong_is_told_in_one_line():
