@@ -114,9 +114,12 @@ class Cell:
         )
 
     def healthy(self) -> bool:
-        """All its processes are ready, and none of them has died since it said so."""
+        """All its processes are ready, and none of them has died since it said so, nor main, whose
+        children live a moment longer.
+        """
         stages = self.log.pids.values()
-        return status(f"{self.front.http_url}/health") == 200 and all(map(runs, stages))
+        alive = all(parent(pid) == self.program.pid and runs(pid) for pid in stages)
+        return alive and status(f"{self.front.http_url}/health") == 200
 
     def stage_pid(self, stage: str) -> int:
         return self.program.pid if stage == "main" else self.log.pids[stage]
@@ -291,6 +294,14 @@ def runs(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
+
+
+def parent(pid: int) -> int:
+    """0 = it has ended."""
+    try:
+        return int(psutil.Process(pid).ppid())
+    except psutil.Error:
+        return 0
 
 
 def status(url: str) -> int:
