@@ -117,8 +117,8 @@ class Cell:
         """All its processes are ready, and none of them has died since it said so, nor main, whose
         children live a moment longer.
         """
-        stages = self.log.pids.values()
-        alive = all(parent(pid) == self.program.pid and runs(pid) for pid in stages)
+        main, stages = self.program.pid, self.log.pids.values()
+        alive = runs(main) and all(parent(pid) == main and runs(pid) for pid in stages)
         return alive and status(f"{self.front.http_url}/health") == 200
 
     def stage_pid(self, stage: str) -> int:
