@@ -52,6 +52,17 @@ class Fault(ABC):
 
 
 @dataclass
+class NoFault(Fault):
+    """For comparison: how long a new caller waits when nothing happens. All are bystanders."""
+
+    def inject(self) -> None:
+        """Nothing."""
+
+    def hits(self, door: str, cell: str) -> bool:
+        return False
+
+
+@dataclass
 class Kill(Fault):
     """SIGKILL of a process of a cell."""
 

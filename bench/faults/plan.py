@@ -23,6 +23,7 @@ from bench.faults.faults import (
     KillService,
     LockedStore,
     LostModel,
+    NoFault,
     Paused,
     ReadOnlyStore,
     SlowNetwork,
@@ -103,6 +104,7 @@ def kinds(topology: Topology, kit: Kit) -> dict[str, Make]:
     def at_a_cell(kind: str, make: MakeAt) -> None:
         found[kind] = lambda chance: make(kind, chance, chance.choice(topology.cells))
 
+    found["no fault"] = lambda chance: NoFault("no fault")
     for stage in ("main", *STAGES):
         at_a_cell(f"kill {stage}", partial(_kill, stage))
     for stage in STAGES:
