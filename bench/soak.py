@@ -56,6 +56,10 @@ WARM_UP = 0.2  # of the time, at most
 WARM_UP_S = 900.0
 TOLD_EVERY_S = 300.0
 ROOM = 1.25  # places for callers, per call
+# the calls of the generator push to talk, and pause so long that all of them together begin some
+# ten turns a second: what two cores answer
+PAUSE_A_CALL_S, LEAST_PAUSE_S = 0.09, 4.0
+OPENED_PER_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,18 @@ class Soak:
         if not self.plan.calls:
             return None
         from bench import load
+        from bench.load_call import Pattern
 
         front = self.topology.front
+        pause_s = max(LEAST_PAUSE_S, PAUSE_A_CALL_S * self.plan.calls)
         generator = load.Generator(
-            load.Plan(self.plan.calls, ((front.asr_url, front.tts_url),), seed=self.plan.seed)
+            load.Plan(
+                self.plan.calls,
+                ((front.asr_url, front.tts_url),),
+                Pattern(pause_s=pause_s, push_to_talk=True),
+                OPENED_PER_S,
+                seed=self.plan.seed,
+            )
         )
         generator.start()
         return generator
