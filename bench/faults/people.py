@@ -169,10 +169,12 @@ class Talk:
     def __init__(self, person: Person, call: Call) -> None:
         self.person, self.call = person, call
         self.events: list[Event] = []
+        self._came: list[float] = []  # when each of them did
         self.kept = 0  # messages that the server must know
         self._said: list[tuple[float, str]] = []  # lines, and when their answers were complete
         self._audio: dict[int, list[Samples]] = {}
         self._resumed = False
+        self._dropped = False  # by the caller
         self._changed = asyncio.Event()
         self._microphone = Microphone(call.send_audio)
         self._reader = asyncio.create_task(self._read())
@@ -202,6 +204,7 @@ class Talk:
                 case ReplyDone(turn):
                     self._check(self.person.material.heard(self._sound(turn)))
             self.events.append(event)
+            self._came.append(now)
             self._changed.set()
 
     def _sound(self, turn: int) -> Samples:
@@ -214,8 +217,9 @@ class Talk:
     def _reopened(self, event: Lost) -> None:
         account, person = self.person.account, self.person
         what = "lost its connection, " + ("resumed" if event.resumed else "forgotten")
-        account.noticed.append(Noticed(event.at, person.door, person.uid, what))
-        person.uid, self._resumed = self.call.uid, True
+        if not self._dropped:
+            account.noticed.append(Noticed(event.at, person.door, person.uid, what))
+        person.uid, self._resumed, self._dropped = self.call.uid, True, False
         # an answer that was complete in the last moment may not be in the store
         old = [one for one in self._said if one[0] < event.at - WRITTEN_S]
         self._said = old if event.resumed else []
@@ -279,6 +283,7 @@ class Talk:
         """The line is lost, and the call goes on."""
         first, socket = len(self.events), self.call._asr
         if socket is not None:
+            self._dropped = True
             socket.transport.abort()
         await self.until(lambda: bool(self._since(first, Lost, Closed)), "the call again")
         return not self._since(0, Closed)
@@ -300,6 +305,7 @@ class Talk:
     ) -> bool:
         """Says a line, and waits for its outcome. False: the call is over."""
         person, first = self.person, len(self.events)
+        uid = person.uid  # a resumed call has another one, perhaps in another cell
         open_turn = Turn(line.text, spoken)
         person.doing = f"waits for the answer to {line.text!r}"
         await say()
@@ -313,14 +319,14 @@ class Talk:
 
         if not await self.until(decided, f"an answer to {line.text!r}"):
             return False
-        self._account(found)
+        self._account(found, uid)
         return not self._since(first, Closed)
 
-    def _account(self, found: Turn) -> None:
+    def _account(self, found: Turn, uid: str) -> None:
         person, account = self.person, self.person.account
         if found.outcome == "lost":
             account.lost.append(f"{person.door}: {found.line!r}: {found.why}")
-        account.add(person.door, found.outcome, person.uid, found.why)
+        account.add(person.door, found.outcome, uid, found.why)
         if found.outcome != "answered":
             return
         kept = found.line if found.line in found.why else ""
@@ -337,13 +343,35 @@ class Talk:
                 self._changed.clear()
                 await self._changed.wait()
 
+        coming = asyncio.create_task(come())
+        since = time.monotonic()
         try:
-            await asyncio.wait_for(come(), STUCK_S)
-        except asyncio.TimeoutError:
-            last = [one for one in self.events if not isinstance(one, ReplyAudio)][-12:]
-            self.person.account.stuck.append(f"{self.person.door}: {what} did not come: {last}")
-            return False
+            while not coming.done():
+                patience_s = STUCK_S - (time.monotonic() - max(since, self._progress_at()))
+                if patience_s <= 0:
+                    self._stuck(what, time.monotonic() - since)
+                    return False
+                await asyncio.wait([coming], timeout=patience_s)
+            await coming
+        finally:
+            coming.cancel()
         return True
+
+    def _progress_at(self) -> float:
+        """When something of an answer came: real models answer at length."""
+        times = zip(reversed(self.events), reversed(self._came), strict=True)
+        return next((at for one, at in times if isinstance(one, (ReplyText, ReplyAudio))), 0.0)
+
+    def _stuck(self, what: str, waited_s: float) -> None:
+        person, now = self.person, time.monotonic()
+        told = [
+            f"{now - at:.0f} s ago {event}"
+            for event, at in zip(self.events, self._came, strict=True)
+            if not isinstance(event, ReplyAudio)
+        ]
+        person.account.stuck.append(
+            f"{person.door} {person.uid}: {what} did not come in {waited_s:.0f} s: {told[-16:]}"
+        )
 
     def _since(self, first: int, *kinds: type[E]) -> list[E]:
         return [one for one in self.events[first:] if isinstance(one, kinds)]
