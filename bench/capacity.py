@@ -1,6 +1,6 @@
 """How many callers a machine can answer, and how it grows: a queueing model, fitted and checked.
 
-    python bench/capacity.py all           # calibrate, measure, compare: 11 minutes, quiet machine
+    python bench/capacity.py all           # calibrate, measure, compare: 20 minutes, quiet machine
     python bench/capacity.py calibrate     # engines alone, one caller: the model's parameters
     python bench/capacity.py measure       # 1, 2, 4, 8 and 16 callers with real models
     python bench/capacity.py compare       # predicted beside measured, with the error
