@@ -4,8 +4,10 @@ against real processes.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -13,12 +15,16 @@ from running import ROOT
 
 sys.path.insert(0, str(ROOT))
 from bench import chaos
+from bench.faults import people
 from bench.faults import plan as plans
+from bench.faults.account import Account, Codes
 from bench.faults.faults import Kill, KillService
 from bench.faults.leaks import Snapshot, Use
-from bench.faults.material import RECALL, echoes
-from bench.faults.people import Lost, Turn, outcome_of
-from whisperfusion.client import Closed, Failed, ReplyDone, ReplyText, UserTurn
+from bench.faults.material import RECALL, Tones, echoes
+from bench.faults.outcome import Lost, Turn, outcome_of
+from bench.faults.topology import Front
+from whisperfusion.audio import Samples
+from whisperfusion.client import Closed, Event, Failed, ReplyDone, ReplyText, UserTurn
 from whisperfusion.turns.announcements import INTERRUPTED
 from whisperfusion.turns.reply import APOLOGY
 
@@ -83,10 +89,69 @@ def test_an_order_has_all_kinds_in_each_round_and_comes_again_from_its_seed():
 
 def test_what_has_grown_is_named():
     before = Snapshot({"a/asr": Use(100.0, 20, 8)})
-    assert not Snapshot({"a/asr": Use(110.0, 24, 10)}).grown(before)
+    assert not Snapshot({"a/asr": Use(110.0, 24, 10)}).grown(before, {})
     after = Snapshot({"a/asr": Use(180.0, 40, 30), "a/others": Use(5.0, 4, 1, 9)})
-    kinds = [line.split()[2] for line in after.grown(before)]
+    kinds = [line.split()[2] for line in after.grown(before, {})]
     assert kinds == ["descriptors,", "threads,", "MB,", "processes,"]
+
+
+def test_an_engine_that_stands_in_is_no_leak():
+    """One of them."""
+    before = Snapshot({"a/asr": Use(100.0, 20, 8)})
+    loaded = Snapshot({"a/asr": Use(290.0, 24, 20)})
+    assert not loaded.grown(before, {"asr": 200.0})
+    assert len(loaded.grown(before, {"llm": 200.0})) == 2
+    twice = Snapshot({"a/asr": Use(490.0, 24, 30)})
+    assert len(twice.grown(before, {"asr": 200.0})) == 2
+
+
+class _Clock:
+    """In the place of the module `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class _Said:
+    """A call that says events, each at its time on the clock."""
+
+    uid = "uid"
+
+    def __init__(self, clock: _Clock, events: list[tuple[float, Event]]) -> None:
+        self._clock, self._events = clock, events
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for at, event in self._events:
+            self._clock.now = at
+            yield event
+            await asyncio.sleep(0.01)  # in which `until` sees the new time
+        await asyncio.sleep(60)
+
+    async def send_audio(self, pcm: Samples) -> None: ...
+
+
+async def _waited(clock: _Clock, count: int, *events: tuple[float, Event]) -> list[str]:
+    """For so many events. What is stuck."""
+    clock.now = 0.0
+    account, front = Account(Codes(1)), Front("ws://[::1]:9", "ws://[::1]:9", "http://[::1]:9")
+    person = people.Person("12345", "page", front, account, Tones(), random.Random(1), "uid")
+    talk = people.Talk(person, _Said(clock, list(events)))
+    assert await talk.until(lambda: len(talk.events) == count, "an answer") == (not account.stuck)
+    await talk.stop()
+    return account.stuck
+
+
+def test_an_answer_that_goes_on_is_not_stuck_and_a_silent_one_is(monkeypatch):
+    clock = _Clock()
+    monkeypatch.setattr(people, "time", clock)
+    monkeypatch.setattr(people, "STUCK_S", 0.004)  # less than between two events
+    said = [(0.003 * at, replace(SAID, index=at)) for at in range(5)]
+    assert not asyncio.run(_waited(clock, 5, *said))
+    silent = [(0.0, SAID), (0.003, ACCEPTED), (0.006, ACCEPTED)]
+    (stuck,) = asyncio.run(_waited(clock, 4, *silent))
+    assert "page uid: an answer did not come in 0 s" in stuck and "UserTurn" in stuck
 
 
 @pytest.mark.sites

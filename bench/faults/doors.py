@@ -25,7 +25,8 @@ from websockets.exceptions import WebSocketException
 
 from bench.faults.account import Account
 from bench.faults.material import Line, Material, echoes, s16, wav
-from bench.faults.people import AGAIN_S, APOLOGIES, STUCK_S
+from bench.faults.outcome import APOLOGIES
+from bench.faults.people import AGAIN_S, STUCK_S
 from bench.faults.topology import Front
 from whisperfusion.audio import MICROPHONE_RATE, Samples
 

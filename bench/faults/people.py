@@ -1,11 +1,9 @@
 """People who talk to the two sockets: they type, speak, hesitate, interrupt, stay silent, hang up
 in the middle, and go on where they were when their connection is lost.
 
-Each turn has one outcome (`Account`), found from the events of the call alone (`outcome_of`): what
-the server owes its caller is the answer, a message why there is none, or a connection that is
-opened again with the history that the turn belongs to. A turn with none of these after `STUCK_S` is
-stuck; one that a resumed call does not know any more, although its answer was complete a second
-before the loss, is lost.
+Each turn has one outcome (outcome.py). A turn that has none, and no answer that goes on, after
+`STUCK_S` is stuck; one that a resumed call does not know any more, although its answer was complete
+a second before the loss, is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -22,6 +20,7 @@ import numpy as np
 
 from bench.faults.account import Account, Noticed
 from bench.faults.material import RECALL, Line, Material, echoes
+from bench.faults.outcome import Lost, Turn, outcome_of
 from bench.faults.topology import Front
 from whisperfusion.audio import Samples
 from whisperfusion.client import (
@@ -41,8 +40,6 @@ from whisperfusion.client import (
     connect,
 )
 from whisperfusion.client.microphone import Microphone
-from whisperfusion.turns.announcements import INTERRUPTED
-from whisperfusion.turns.reply import APOLOGY
 from whisperfusion.wire.pcm import decode
 
 STUCK_S = 90.0  # a bound for a busy machine, not a goal
@@ -53,71 +50,6 @@ BUSY_S = 5.0  # at most, of a server that is full: sooner than it says, which is
 WRITTEN_S = 1.0  # after its end, an answer is in the store
 SOUND_S = 1.0  # of an answer, before it is interrupted
 TURNS = (2, 6)  # of a call
-APOLOGIES = (APOLOGY, INTERRUPTED.text)
-
-
-@dataclass(frozen=True)
-class Lost(Reconnected):
-    """`Reconnected`, with what the handshake said of the last turn; `at`: when it was lost."""
-
-    pending: bool = False
-    at: float = 0.0
-
-
-@dataclass
-class Turn:
-    """A turn as far as it is known. `outcome` is empty while it is open."""
-
-    line: str
-    spoken: bool = False
-    accepted: bool = False  # the server has said that it is the caller's turn
-    outcome: str = ""
-    why: str = ""
-
-
-def outcome_of(turn: Turn, events: Sequence[Event], scripted: bool, kept: int) -> Turn:
-    """What became of a turn, from the events since it was begun. `kept`: messages that the history
-    of the session must have, by the answers that were complete before. Scripted engines say back
-    the line, so that the answer to an earlier turn is not taken for this one's.
-    """
-    turn, number, again = replace(turn), -1, False
-    replies: dict[int, str] = {}
-    for event in events:
-        match event:
-            case UserTurn(turn=at):
-                turn.accepted, number = True, at
-            case ReplyText(turn=at, text=text, afresh=afresh):
-                replies[at] = text if afresh else f"{replies.get(at, '')} {text}"
-            case ReplyDone(turn=at) if turn.accepted and (at == number or again):
-                turn.why = replies.get(at, "").strip()
-                if turn.why not in APOLOGIES:
-                    if not again or not scripted or echoes(turn.line, turn.why, turn.spoken):
-                        return replace(turn, outcome="answered")
-                elif not again:  # in the place of the answer
-                    return replace(turn, outcome="told")
-            case Failed(message=message):
-                return replace(turn, outcome="told", why=message)
-            case Closed(reason=reason):
-                return replace(turn, outcome="told", why=reason or "closed")
-            case Lost():
-                replies, number, again = {}, -1, True
-                after = _after_loss(turn, event, kept)
-                if after.outcome:
-                    return after
-    return turn
-
-
-def _after_loss(turn: Turn, again: Lost, kept: int) -> Turn:
-    if not again.resumed:
-        outcome = "forgotten" if kept else "told"  # of a call without an answer nothing is kept
-        return replace(turn, outcome=outcome, why="the server does not know the session")
-    if again.messages < kept:
-        return replace(
-            turn, outcome="lost", why=f"{again.messages} messages of {kept} were remembered"
-        )
-    if again.pending and turn.accepted:  # the server apologizes, and answers
-        return turn
-    return replace(turn, outcome="resumed", why="it was not heard, or is in the history")
 
 
 @dataclass
