@@ -52,6 +52,7 @@ DOORS = ("sockets", "page", "realtime", "sockets", "transcriptions", "sockets", 
 BACK_S = 240.0  # longest wait for all to be ready again
 POLL_S = 0.05
 AFTER_S = 15.0  # in which a caller may notice a fault that is over
+LOOKS = 4  # for what has grown, `settle_s` apart
 LINES = 2  # callers behind a line that can be bad
 
 
@@ -155,11 +156,19 @@ class Chaos:
             finally:
                 await crowd.stop()
             self._judge_bystanders(account.noticed)
+            self.found.broken += [f"leaked: {one}" for one in await self._leaked(before)]
+            self._before = before
+
+    async def _leaked(self, before: Snapshot) -> list[str]:
+        """What has grown and stays; a process may just be ending, or making room for another."""
+        grown: list[str] = []
+        for _ in range(LOOKS):
             await asyncio.sleep(self.plan.settle_s)
             after = await asyncio.to_thread(Snapshot.of, self.topology)
             grown = after.grown(before, self.topology.may_load)
-            self.found.broken += [f"leaked: {one}" for one in grown]
-            self._before = before
+            if not grown:
+                break
+        return grown
 
     async def _warm(self) -> None:
         """One visit by each way in, so that what is made once is there. Raises BenchError."""

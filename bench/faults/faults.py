@@ -26,7 +26,7 @@ from bench.faults.network import SlowLine
 from bench.faults.topology import Cell, runs
 
 HANG_S = 40.0  # until main has ended a process that gives no sign of life, which takes it 15 s
-DEATH_S = 5.0
+DEATH_S = 5.0  # at most, until a killed process has ended
 SOCKET_DOORS = ("sockets",)  # they go past the gateway
 FULL_DISK_MB = 24
 
