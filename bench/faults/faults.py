@@ -210,7 +210,10 @@ class LockedStore(Fault):
     def inject(self) -> None:
         assert self.target is not None
         path = self.target.state / "sessions.sqlite3"
-        self._held = sqlite3.connect(path, timeout=10.0, isolation_level=None)
+        # healed in another thread, perhaps
+        self._held = sqlite3.connect(
+            path, timeout=10.0, isolation_level=None, check_same_thread=False
+        )
         self._held.execute("BEGIN IMMEDIATE")
 
     def heal(self) -> None:
