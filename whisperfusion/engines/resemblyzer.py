@@ -44,7 +44,7 @@ class Resemblyzer:
         path = Path(model)
         if not path.is_file():
             raise EngineError(
-                f"there is no speaker model at {model}; run `{COMMAND} models` or set "
+                f"the speaker model is missing at {model}; run `{COMMAND} models` or set "
                 "SPEAKER_ENGINE=none"
             )
         options = onnxruntime.SessionOptions()

@@ -275,7 +275,7 @@ class ScriptedLLM:
         )
 
     def prefill(self, history: ChatHistory, tools: Tools = NO_TOOLS) -> Iterator[str]:
-        """There is no cache to fill."""
+        """Nothing: it has no cache."""
         yield from ()
 
     def stream_chat(

@@ -42,7 +42,7 @@ class SmartTurn:
 
         if not Path(model).is_file():
             raise EngineError(
-                f"there is no end-of-turn model at {model}; run `{COMMAND} models` or set "
+                f"the end-of-turn model is missing at {model}; run `{COMMAND} models` or set "
                 "TURN_ENGINE=none"
             )
         options = onnxruntime.SessionOptions()
@@ -72,7 +72,7 @@ class SmartTurn:
     def predict_end_of_turn(self, pcm: Samples) -> Prediction:
         pcm = checked(pcm)[-SAMPLES:]
         if not len(pcm):
-            raise EngineError("there is no audio to judge")
+            raise EngineError("the audio is empty; an end of turn is judged from some")
         output, *more = self._session.run(None, {"input_features": self._features(pcm)[None]})
         by_states = self._head.probability(more[0][0], SAMPLES) if self._head else None
         return Prediction(float(output.reshape(-1)[0]), by_states)
