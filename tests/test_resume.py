@@ -16,6 +16,7 @@ import pytest
 from client import PATIENCE_S, Caller
 from redis_server import RedisServer
 from running import SCRIPTED, Server
+from stored_sessions import written
 
 from whisperfusion.client import (
     CallEnded,
@@ -25,8 +26,6 @@ from whisperfusion.client import (
     ReplyPlayed,
     ServerDown,
 )
-from whisperfusion.sessions import open_store
-from whisperfusion.settings import Settings
 from whisperfusion.turns.announcements import INTERRUPTED
 from whisperfusion.turns.reply import APOLOGY
 
@@ -84,23 +83,6 @@ async def resumed(server: Server, session: str, **options: Any) -> Caller:
 
 def replies(caller: Caller) -> list[str]:
     return [caller.reply(turn) for turn in range(1, 9)]
-
-
-async def written(store: str, session: str, messages: int, after: str = "") -> str:
-    """Until the store has so many of the session, and nothing that is unfinished, of another call
-    than `after`. The id of that call.
-    """
-    opened = open_store(Settings(store_url=store))
-    assert opened is not None
-    try:
-        while True:
-            found = await asyncio.to_thread(opened.load, session)
-            whole = found and len(found.history) == messages and found.pending is None
-            if found and whole and found.call != after:
-                return found.call
-            await asyncio.sleep(0.05)
-    finally:
-        opened.close()
 
 
 async def cut_off(caller: Caller) -> str:

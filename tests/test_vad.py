@@ -131,7 +131,7 @@ def test_bad_turn_is_refused(turn, bad):
 def test_smart_turn_judges_the_last_eight_seconds(smart_turn, sound):
     pcm = np.concatenate((sound("jfk.flac"), sound("kyutai-dog-or-cat.flac")))
     assert smart_turn.predict_end_of_turn(pcm) == smart_turn.predict_end_of_turn(pcm[-8 * SECOND :])
-    with pytest.raises(EngineError, match="no audio"):
+    with pytest.raises(EngineError, match="audio is empty"):
         smart_turn.predict_end_of_turn(np.zeros(0, np.float32))
 
 
