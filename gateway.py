@@ -283,7 +283,8 @@ async def _run(settings: Settings, inbox: Any, outbox: Any) -> None:
         events.publish(message)
 
     def ready(address: str) -> None:
-        outbox.put(Ready(NAME, "fastapi", "", address, time.monotonic() - started))
+        loaded_s = time.monotonic() - started
+        process.report_ready(outbox, Ready(NAME, "fastapi", "", address, loaded_s))
 
     server = Server(settings, stages, by_process, events)
     process.start_inbox_thread(inbox, receive, stopping)

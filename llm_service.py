@@ -226,9 +226,9 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
     model, engine = service.model, service.model.active
     service.worker.start()
     service.tools.start()
-    outbox.put(
-        Ready("llm", model.engine_name, engine.model, engine.device, time.monotonic() - began)
-    )
+    loaded_s = time.monotonic() - began
+    ready = Ready("llm", model.engine_name, engine.model, engine.device, loaded_s)
+    process.report_ready(outbox, ready)
     known = (ChatMessage("system", settings.instructions),)
     model.warm_up(with_clock(known, local_time(settings.zone)))
     STALL_MONITOR.start()

@@ -125,7 +125,7 @@ class Service:
             self._told = engine
             names, clones = self.languages.names, self.voices.clone
             told = name, engine.model, engine.device, self._load_s, names, clones
-            self._outbox.put(Ready("tts", *told))
+            process.report_ready(self._outbox, Ready("tts", *told))
 
     # --- what comes in ---------------------------------------------------------------------------
 

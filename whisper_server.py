@@ -383,15 +383,9 @@ async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> Non
 
     async with listen(settings, settings.asr_port, "ASR_PORT", connections.serve) as server:
         process.start_inbox_thread(inbox, receive, stopping)
-        outbox.put(
-            Ready(
-                "asr",
-                engine_name(settings),
-                service.asr.model,
-                service.asr.device,
-                time.monotonic() - began,
-            )
-        )
+        asr, loaded_s = service.asr, time.monotonic() - began
+        ready = Ready("asr", engine_name(settings), asr.model, asr.device, loaded_s)
+        process.report_ready(outbox, ready)
         threading.Thread(target=service.load_small, name="small", daemon=True).start()
         await process.send_heartbeats("asr", outbox, service.beat, stopping, service.served)
         for worker in service.workers:

@@ -4,6 +4,8 @@ recognizer.
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from whisperfusion.audio import VAD_WINDOW
@@ -43,3 +45,17 @@ def test_an_utterance_begins_with_what_was_kept_from_its_start_on():
     _, pcm, upto = audio.transcription.collect(True)
     assert len(pcm) == 4 * VAD_WINDOW and upto == 11 * VAD_WINDOW
     assert len(audio.turn_audio()) == 4 * VAD_WINDOW
+
+
+def test_a_call_that_is_over_keeps_no_audio():
+    audio = AudioInput(None)
+    fed = windows(5)
+    for window in fed:
+        audio.feed(window)
+    audio.start_transcription(Reader(), Reader(), at=0)
+    kept = [weakref.ref(window) for window in fed]
+    fed.clear()
+    del window
+    assert all(one() is not None for one in kept)
+    audio.clear()
+    assert all(one() is None for one in kept)

@@ -110,3 +110,16 @@ async def test_the_client_learns_of_tools_and_of_the_end_of_its_call():
     assert told.frames[-1] == {"uid": "u", "type": "ended", "reason": GOODBYE, "turn": 1}
     assert told.ended == [GOODBYE]
     told.caller.hang_up()
+
+
+async def test_what_comes_late_from_a_thread_changes_nothing_in_a_call_that_is_over():
+    told = Told()
+    caller = told.caller
+    await caller.accept_audio(tone_speech("alpha").tobytes())
+    assert caller.audio.transcription is not None
+    caller.hang_up()
+    assert caller.audio.transcription is None
+    told.posted.clear()
+    told.frames.clear()
+    caller.guarded(caller.control, asr_socket.Say("hello"))
+    assert told.posted == [] and told.frames == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 
 from whisperfusion.runtime.memory import GROWN, TIMES, HeapTrimmer, resident
 
@@ -27,3 +29,25 @@ def test_a_process_that_does_not_grow_is_left_alone():
     for _ in range(TIMES + 5):
         heap.trim_if_grown()
     assert len(calls) == TIMES  # the first look takes all of it for growth
+
+
+FREEZES = """
+import gc, weakref
+from whisperfusion.runtime.memory import freeze_heap
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+freeze_heap()
+assert gc.get_freeze_count() > 1000 > len(gc.get_objects())
+cycle = weakref.ref(late := Cycle())
+freeze_heap()
+del late
+gc.collect()
+assert cycle() is None
+"""
+
+
+def test_what_a_process_starts_with_is_left_out_of_collections_and_nothing_else():
+    subprocess.run([sys.executable, "-c", FREEZES], check=True)

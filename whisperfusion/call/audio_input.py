@@ -106,6 +106,12 @@ class AudioInput:
     def stop_transcription(self) -> None:
         self.transcription = None
 
+    def clear(self) -> None:
+        """The call is over: none of its audio is kept."""
+        self._kept.clear()
+        self._rest = np.zeros(0, np.float32)
+        self.transcription = None
+
     def turn_audio(self) -> Samples:
         """The last seconds, for the end-of-turn model: [samples] at 16 kHz, this turn only, the
         pause included.

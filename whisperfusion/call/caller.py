@@ -143,7 +143,7 @@ class Caller:
             agent.voices if agent is not None else "",
         )
         self._utterance = 0  # the sample that it began at
-        self._feeding = self._assumed = False
+        self._feeding = self._assumed = self._over = False
         self._source = AudioSource()
         self.timers = Timers(self._timer_due)
         self._context = CallContext(
@@ -273,6 +273,7 @@ class Caller:
         self.on_ended(reason)
 
     def hang_up(self) -> None:
+        self._over = True
         if self._timer:
             self._timer.cancel()
         if self.memory is not None:
@@ -280,6 +281,7 @@ class Caller:
         self.timers.stop()
         if self._speakers is not None:
             self._speakers.hang_up()
+        self.audio.clear()  # the garbage collector may come late
         self._service.post(CallEnded(self.call))
         json_log.forget(self.call)
         self._door.end()
@@ -310,8 +312,10 @@ class Caller:
 
     def guarded(self, handle: Callable[..., object], *arguments: object) -> None:
         """Call `handle`, whose exceptions end this call, with an error to its client, and
-        nothing else.
+        nothing else. Of a call that is over, what comes late from a thread is dropped.
         """
+        if self._over:
+            return
         with self.log_scope():
             try:
                 handle(*arguments)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from whisperfusion import json_log
-from whisperfusion.messages import Heartbeat, Ticket, call_of
+from whisperfusion.messages import Heartbeat, Ready, Ticket, call_of
 from whisperfusion.runtime import memory, tracing
 from whisperfusion.runtime.event_loop import STALL_MONITOR
 
@@ -110,6 +110,12 @@ def set_up(name: str, level: str, form: str = "text") -> logging.Logger:
     threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     memory.start_heap_trimmer()
     return logging.getLogger(name)
+
+
+def report_ready(outbox: Any, ready: Ready) -> None:
+    """Have main know that this process takes work from now on."""
+    memory.freeze_heap()
+    outbox.put(ready)
 
 
 def _die_with_parent() -> None:
