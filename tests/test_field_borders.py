@@ -269,7 +269,7 @@ async def test_a_librarys_exception_is_told_in_the_form_of_each_door_and_no_proc
 
 def test_an_exception_on_the_loop_ends_its_call_and_is_logged(caplog):
     told: list[Exception] = []
-    call = SimpleNamespace(call="a", on_broken=told.append, log_scope=nullcontext)
+    call = SimpleNamespace(call="a", _over=False, on_broken=told.append, log_scope=nullcontext)
     CallerOf6006.guarded(call, int, "no number")
     CallerOf6006.guarded(call, int, "7")
     assert [type(error) for error in told] == [ValueError] and "no number" in caplog.text
