@@ -7,13 +7,13 @@
     python bench/chaos.py --topology cluster --engines real --only kill --faults 60
 
 Callers come by the two sockets, through the gateway, over Realtime, `/ws` and REST, and check each
-answer (`bench/faults/people.py`, `doors.py`). After each fault it is measured how long all takes to
-be ready again, and a new caller to be answered. What must hold, all the time: no answer reaches
-another caller; no turn whose answer was complete is forgotten, and none stays without an answer or
-a message; bystanders notice nothing; at the end no process, descriptor, thread, memory, shared
-memory or file is left. The program ends with 1 where one of these does not hold, or something was
-not ready within `--ready` seconds. A seed gives the same faults in the same order; what callers do
-at that moment is up to the machine.
+answer (`bench/faults/people.py`, `interfaces.py`). After each fault it is measured how long all
+takes to be ready again, and a new caller to be answered. What must hold, all the time: no answer
+reaches another caller; no turn whose answer was complete is forgotten, and none stays without an
+answer or a message; bystanders notice nothing; at the end no process, descriptor, thread, memory,
+shared memory or file is left. The program ends with 1 where one of these does not hold, or
+something was not ready within `--ready` seconds. A seed gives the same faults in the same order;
+what callers do at that moment is up to the machine.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from bench import common
 from bench.common import OUT, BenchError, say
 from bench.faults.account import Account, Codes, Noticed
 from bench.faults.crowd import Crowd
-from bench.faults.doors import VISITS, Told, Visitor, Wrong
 from bench.faults.faults import Fault
+from bench.faults.interfaces import VISITS, Told, Visitor, Wrong
 from bench.faults.leaks import Snapshot, left_files, shared_memory
 from bench.faults.material import Material, Recordings, Tones
 from bench.faults.network import SlowLine
@@ -48,7 +48,7 @@ from bench.faults.topology import SCRIPTED, Front, Topology, cells, one
 from whisperfusion.client import CallError
 from whisperfusion.client.timed_call import TimedCall
 
-DOORS = ("sockets", "page", "realtime", "sockets", "transcriptions", "sockets", "ws", "page")
+INTERFACES = ("sockets", "page", "realtime", "sockets", "transcriptions", "sockets", "ws", "page")
 BACK_S = 240.0  # longest wait for all to be ready again
 POLL_S = 0.05
 AFTER_S = 15.0  # in which a caller may notice a fault that is over
@@ -145,7 +145,7 @@ class Chaos:
             await self._warm()
             await asyncio.sleep(self.plan.settle_s)
             before = await asyncio.to_thread(Snapshot.of, self.topology)
-            callers = (DOORS * self.plan.callers)[: self.plan.callers]
+            callers = (INTERFACES * self.plan.callers)[: self.plan.callers]
             plan, account = self.plan, self.found.account
             crowd = Crowd(
                 callers, self.topology.front, account, self.material, plan.seed, self._line
@@ -175,14 +175,14 @@ class Chaos:
         await self._answered(BACK_S)
         await asyncio.gather(*map(self._visit_once, VISITS))
 
-    async def _visit_once(self, door: str) -> None:
+    async def _visit_once(self, interface: str) -> None:
         account = Account(Codes(0))
         code, chance = account.codes.new(), random.Random(0)
-        guest = Visitor(code, door, self.topology.front, account, self.material, chance)
+        client = Visitor(code, interface, self.topology.front, account, self.material, chance)
         try:
-            await asyncio.wait_for(VISITS[door](guest), BACK_S)
+            await asyncio.wait_for(VISITS[interface](client), BACK_S)
         except (Told, Wrong, OSError, asyncio.TimeoutError) as error:
-            raise BenchError(f"before any fault, {door} gave {error!r}") from None
+            raise BenchError(f"before any fault, {interface} gave {error!r}") from None
 
     async def _draw_lines(self, lines: AsyncExitStack) -> None:
         """Bad lines lead to the two sockets."""
@@ -193,7 +193,7 @@ class Chaos:
             self.kit.lines.append(line)
 
     def _line(self, number: int, front: Front) -> Front:
-        if number >= LINES * 3 or DOORS[number % len(DOORS)] != "sockets" or number == 0:
+        if number >= LINES * 3 or INTERFACES[number % len(INTERFACES)] != "sockets" or number == 0:
             return front
         asr, tts = (f"ws://127.0.0.1:{line.port}" for line in self.kit.lines)
         return Front(asr, tts, front.http_url, front.wyoming_port)
@@ -268,11 +268,13 @@ class Chaos:
                 for row, fault in zip(self.found.rows, self._faults, strict=True)
                 if row.began <= event.at <= row.ended + AFTER_S
             ]
-            if any(fault.hits(event.door, cell) for _, fault in near):
+            if any(fault.hits(event.interface, cell) for _, fault in near):
                 continue
             names = ", ".join(f"{row.kind} {row.cell}" for row, _ in near) or "no fault"
             where = f" in cell {cell}" if cell else ""
-            self.found.broken.append(f"bystander: {event.door}{where} at {names}: {event.what}")
+            self.found.broken.append(
+                f"bystander: {event.interface}{where} at {names}: {event.what}"
+            )
 
 
 def _ports(front: Front) -> list[int]:
@@ -314,7 +316,9 @@ def as_json(found: Found, plan: Plan) -> dict[str, Any]:
         "plan": asdict(plan),
         "machine": common.machine(),
         "rows": [asdict(row) for row in found.rows],
-        "turns": {f"{door} {what}": number for (door, what), number in account.count.items()},
+        "turns": {
+            f"{interface} {what}": number for (interface, what), number in account.count.items()
+        },
         "noticed": [asdict(event) for event in account.noticed],
         "errors": found.errors,
         "broken": found.broken,

@@ -5,7 +5,7 @@
     python bench/soak.py --hours 0.1                               # one server, scripted engines
 
 Callers come by every way in: the two sockets, the same through port 8000, Realtime, `/ws`,
-`/interact`, REST, Bazarr and Wyoming (`bench/faults/people.py`, `doors.py`); they type, speak,
+`/interact`, REST, Bazarr and Wyoming (`bench/faults/people.py`, `interfaces.py`); they type, speak,
 hesitate, interrupt, are silent for long, hang up in the middle and lose their connection. `--calls`
 adds so many callers of the load generator (`bench/load.py`, scripted engines). Each answer is
 checked to be the caller's own. Every few seconds memory (proportional set size), descriptors,
@@ -40,7 +40,7 @@ from bench.faults.material import Material, Recordings, Tones
 from bench.faults.topology import SCRIPTED, Topology, cells, one
 from bench.faults.watch import GAUGES, Watch, floor
 
-DOORS = (
+INTERFACES = (
     "sockets",
     "page",
     "realtime",
@@ -67,7 +67,7 @@ class Plan:
     hours: float = 1.0
     engines: str = "scripted"
     cells: int = 1
-    callers: int = len(DOORS)
+    callers: int = len(INTERFACES)
     calls: int = 0
     every_s: float = 5.0
     seed: int = 1
@@ -123,8 +123,8 @@ class Soak:
 
     async def _soak(self) -> None:
         plan, account = self.plan, self.found.account
-        doors = (DOORS * plan.callers)[: plan.callers]
-        crowd = Crowd(doors, self.topology.front, account, self.material, plan.seed)
+        interfaces = (INTERFACES * plan.callers)[: plan.callers]
+        crowd = Crowd(interfaces, self.topology.front, account, self.material, plan.seed)
         over = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # the report comes earlier
             asyncio.get_running_loop().add_signal_handler(number, over.set)
@@ -195,9 +195,11 @@ def table(found: Found, plan: Plan) -> str:
         figures = ", ".join(f"{name} {value:.2f}" for name, value in worst.items())
         lines.append(f"{measure}, at most: {figures}")
     account = found.account
-    for door in sorted({door for door, _ in account.count}):
-        each = (f"{n} {what}" for (one, what), n in sorted(account.count.items()) if one == door)
-        lines.append(f"{door:16} {', '.join(each)}")
+    for interface in sorted({interface for interface, _ in account.count}):
+        each = (
+            f"{n} {what}" for (one, what), n in sorted(account.count.items()) if one == interface
+        )
+        lines.append(f"{interface:16} {', '.join(each)}")
     if found.load:
         lines.append(f"load generator: {found.load}")
     reasons = sorted({event.what for event in account.noticed if "told" in event.what})
@@ -217,7 +219,7 @@ def as_json(found: Found, plan: Plan) -> dict[str, Any]:
     return {
         "plan": asdict(plan),
         "machine": common.machine(),
-        "turns": {f"{door} {what}": n for (door, what), n in found.account.count.items()},
+        "turns": {f"{interface} {what}": n for (interface, what), n in found.account.count.items()},
         "load": found.load,
         "slopes": [
             {"process": name, "measure": measure, **asdict(slope)}

@@ -74,7 +74,7 @@ async def test_what_the_client_says_wins_and_another_model_is_another_agent(serv
         assert session["audio"]["output"]["voice"] == "soft"
 
 
-async def test_a_key_has_an_agent_over_every_door(server):
+async def test_a_key_has_an_agent_over_every_interface(server):
     async with realtime(server, KEYS[1]) as client:
         assert client.of("session.created")[0]["session"]["instructions"] == "You are an owl."
         assert "You are an owl." in await answer(client, "instructions")

@@ -88,8 +88,8 @@ def test_a_short_soak_by_every_way_in(tmp_path):
     report = soak.table(found, plan)
     assert not found.account.broken and not found.watch.restarts, report
     assert not [line for line in found.broken if line.startswith("left")], report
-    doors = {door for door, outcome in found.account.count if outcome == "answered"}
-    assert doors == set(soak.DOORS), report
+    interfaces = {interface for interface, outcome in found.account.count if outcome == "answered"}
+    assert interfaces == set(soak.INTERFACES), report
     processes = {name for name, _ in found.watch.series}
     assert processes >= {f"a/{name}" for name in ("main", "asr", "llm", "tts", "gateway")}
     assert found.account.repeated >= found.account.total("answered"), report

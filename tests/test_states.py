@@ -385,7 +385,7 @@ def test_every_wait_has_an_end(way):
     assert turns.state is State.IDLE and turns.wake_at is None
 
 
-def test_the_rows_of_an_event_can_be_read_from_the_door():
+def test_the_rows_of_an_event_can_be_read_from_the_entry():
     counts = TurnCounts()
     conversation = Conversation("a", Options("Be nice."), counts=counts)
     conversation.receive(events.TextTyped("hello"), 1.0)

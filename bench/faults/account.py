@@ -40,14 +40,14 @@ class Noticed:
     """A caller was interrupted or refused, `at` seconds on `time.monotonic`."""
 
     at: float
-    door: str
+    interface: str
     uid: str
     what: str
 
 
 @dataclass
 class Account:
-    """Of all callers together. `count` is by door and outcome:
+    """Of all callers together. `count` is by interface and outcome:
 
     `answered`: the whole answer came. `told`: an error, a failed turn or a closed connection came
     in its place. `resumed`: the connection was lost, and the call goes on with its history.
@@ -67,18 +67,18 @@ class Account:
     repeated: int = 0  # answers in which the caller's own code was found: the check has teeth
 
     def add(
-        self, door: str, outcome: str, uid: str = "", what: str = "", at: float | None = None
+        self, interface: str, outcome: str, uid: str = "", what: str = "", at: float | None = None
     ) -> None:
         """`at`: when it was noticed, now if it is not said."""
-        self.count[door, outcome] += 1
+        self.count[interface, outcome] += 1
         if outcome != "answered":
             when = time.monotonic() if at is None else at
-            self.noticed.append(Noticed(when, door, uid, f"{outcome}: {what}"))
+            self.noticed.append(Noticed(when, interface, uid, f"{outcome}: {what}"))
 
-    def read(self, door: str, own: str, text: str) -> None:
+    def read(self, interface: str, own: str, text: str) -> None:
         """Looks for the codes of others in what a caller got."""
         for code in self.codes.foreign(own, text):
-            self.foreign.append(f"{door}: caller {own} got {code}: {text[:200]!r}")
+            self.foreign.append(f"{interface}: caller {own} got {code}: {text[:200]!r}")
         self.repeated += own in text
 
     def total(self, outcome: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bench.faults.account import Account
-from bench.faults.doors import VISITS, Visitor
+from bench.faults.interfaces import VISITS, Visitor
 from bench.faults.material import Material
 from bench.faults.people import Person
 from bench.faults.topology import Front
@@ -17,22 +17,22 @@ SOCKETS, BY_GATEWAY = "sockets", "page"
 LAST_S = 200.0  # for the turns that are open at the end: each may take STUCK_S
 
 
-class Guest(Protocol):
+class Client(Protocol):
     code: str
-    door: str
+    interface: str
     uid: str
 
     async def live(self, over: asyncio.Event) -> None: ...
 
 
 class Crowd:
-    """`doors`: one for each caller, `sockets`, `page` (the sockets through port 8000) or one of
-    `VISITS`. `line`: what stands between a caller and the server, by the caller's number.
+    """`interfaces`: one for each caller, `sockets`, `page` (the sockets through port 8000) or one
+    of `VISITS`. `line`: what stands between a caller and the server, by the caller's number.
     """
 
     def __init__(
         self,
-        doors: Sequence[str],
+        interfaces: Sequence[str],
         front: Front,
         account: Account,
         material: Material,
@@ -40,18 +40,20 @@ class Crowd:
         line: Callable[[int, Front], Front] = lambda number, front: front,
     ) -> None:
         self.account = account
-        self.guests: list[Guest] = []
+        self.clients: list[Client] = []
         self._over = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        for number, door in enumerate(doors):
-            kind = Visitor if door in VISITS else Person
-            place = front.by_gateway() if door == BY_GATEWAY else front
+        for number, interface in enumerate(interfaces):
+            kind = Visitor if interface in VISITS else Person
+            place = front.by_gateway() if interface == BY_GATEWAY else front
             chance = random.Random(f"{seed}/{number}")
             code = account.codes.new()
-            self.guests.append(kind(code, door, line(number, place), account, material, chance))
+            self.clients.append(
+                kind(code, interface, line(number, place), account, material, chance)
+            )
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(one.live(self._over)) for one in self.guests]
+        self._tasks = [asyncio.create_task(one.live(self._over)) for one in self.clients]
 
     def check(self) -> None:
         """Raises what a caller's own code raised: a fault of the bench."""

@@ -1,8 +1,8 @@
 """Faults: each is put in, healed after a while, and says what must hold meanwhile.
 
-`hits` tells which callers may notice it: those whose parts were hit, by their door and their cell
-("" = not known). All others are bystanders. A fault that is not `healed_at` once waits for the
-server itself: a process that hangs is ended by main after 15 s.
+`hits` tells which callers may notice it: those whose parts were hit, by their interface and
+their cell ("" = not known). All others are bystanders. A fault that is not `healed_at` once waits
+for the server itself: a process that hangs is ended by main after 15 s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.faults.topology import Cell, runs
 
 HANG_S = 40.0  # until main has ended a process that gives no sign of life, which takes it 15 s
 DEATH_S = 5.0  # at most, until a killed process has ended
-SOCKET_DOORS = ("sockets",)  # they go past the gateway
+SOCKET_INTERFACES = ("sockets",)  # they go past the gateway
 FULL_DISK_MB = 24
 
 
@@ -46,8 +46,8 @@ class Fault(ABC):
     def heal(self) -> None:  # noqa: B027 - most faults end by themselves
         """Ends it; for a killed process nothing has to be done."""
 
-    def hits(self, door: str, cell: str) -> bool:
-        """May a caller of this door, with its call in this cell, notice it?"""
+    def hits(self, interface: str, cell: str) -> bool:
+        """May a caller of this interface, with its call in this cell, notice it?"""
         return not self.cell or not cell or cell == self.cell
 
 
@@ -58,7 +58,7 @@ class NoFault(Fault):
     def inject(self) -> None:
         """Nothing."""
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return False
 
 
@@ -79,10 +79,10 @@ class Kill(Fault):
         while runs(pid) and time.monotonic() < until:  # its memory is returned first
             time.sleep(0.005)
 
-    def hits(self, door: str, cell: str) -> bool:
-        if self.stage == "gateway" and door in SOCKET_DOORS:
+    def hits(self, interface: str, cell: str) -> bool:
+        if self.stage == "gateway" and interface in SOCKET_INTERFACES:
             return False
-        return super().hits(door, cell)
+        return super().hits(interface, cell)
 
 
 @dataclass
@@ -117,7 +117,7 @@ class KillService(Fault):
         assert self.service is not None
         self.service.signal(signal.SIGKILL)
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return self.noticed
 
 
@@ -167,8 +167,8 @@ class KillDecoder(Fault):
                     return
             time.sleep(0.005)
 
-    def hits(self, door: str, cell: str) -> bool:
-        return door not in SOCKET_DOORS  # whose upload it was is not known
+    def hits(self, interface: str, cell: str) -> bool:
+        return interface not in SOCKET_INTERFACES  # whose upload it was is not known
 
 
 # --- what is kept --------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class FullDisk(Fault):
         assert self.target is not None
         return self.target.state / "ballast"
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return False
 
 
@@ -221,7 +221,7 @@ class LockedStore(Fault):
             self._held.rollback()
             self._held.close()
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return False
 
 
@@ -242,7 +242,7 @@ class ReadOnlyStore(Fault):
         for path in self.target.state.glob("sessions.sqlite3*"):
             subprocess.run(["chattr", flag, str(path)], check=False, capture_output=True)
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return False
 
 
@@ -269,7 +269,7 @@ class LostModel(Fault):
         if self.mood == "gone":
             self.server.start()
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return False
 
 
@@ -290,7 +290,7 @@ class SlowNetwork(Fault):
         for line in self.lines:
             line.bad = False
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return self.cuts  # those without such a line are not told apart
 
 
@@ -309,7 +309,7 @@ class ClockJump(Fault):
         assert self.clock is not None
         self.clock.shift(0.0)
 
-    def hits(self, door: str, cell: str) -> bool:
+    def hits(self, interface: str, cell: str) -> bool:
         return False
 
 

@@ -54,10 +54,10 @@ TURNS = (2, 6)  # of a call
 
 @dataclass
 class Person:
-    """One caller, with all calls that it makes. `door` is the name in the account."""
+    """One caller, with all calls that it makes. `interface` is the name in the account."""
 
     code: str
-    door: str
+    interface: str
     front: Front
     account: Account
     material: Material
@@ -71,10 +71,10 @@ class Person:
             try:
                 await self._call(over)
             except ServerBusy as error:
-                self.account.add(self.door, "busy", self.uid, str(error))
+                self.account.add(self.interface, "busy", self.uid, str(error))
                 await asyncio.sleep(BUSY_S * self.chance.random())
             except CallError as error:
-                self.account.add(self.door, "refused", self.uid, str(error))
+                self.account.add(self.interface, "refused", self.uid, str(error))
             await asyncio.sleep(AGAIN_S * (1 + self.chance.random()))
 
     async def _call(self, over: asyncio.Event) -> None:
@@ -144,13 +144,13 @@ class Talk:
 
     def _check(self, text: str) -> None:
         person = self.person
-        person.account.read(person.door, person.code, text)
+        person.account.read(person.interface, person.code, text)
 
     def _reopened(self, event: Lost) -> None:
         account, person = self.person.account, self.person
         what = "lost its connection, " + ("resumed" if event.resumed else "forgotten")
         if not self._dropped:
-            account.noticed.append(Noticed(event.at, person.door, person.uid, what))
+            account.noticed.append(Noticed(event.at, person.interface, person.uid, what))
         person.uid, self._resumed, self._dropped = self.call.uid, True, False
         # an answer that was complete in the last moment may not be in the store
         old = [one for one in self._said if one[0] < event.at - WRITTEN_S]
@@ -230,7 +230,7 @@ class Talk:
         missing = [line for line in said if line not in told]
         if missing and "I said" in told and not self._since(first, Lost):
             person = self.person
-            person.account.lost.append(f"{person.door}: {missing} are not in {told!r}")
+            person.account.lost.append(f"{person.interface}: {missing} are not in {told!r}")
 
     async def turn(
         self, line: Line, say: Callable[[], Awaitable[None]], spoken: bool = False
@@ -257,15 +257,15 @@ class Talk:
     def _account(self, found: Turn, uid: str) -> None:
         person, account = self.person, self.person.account
         if found.outcome == "lost":
-            account.lost.append(f"{person.door}: {found.line!r}: {found.why}")
-        account.add(person.door, found.outcome, uid, found.why)
+            account.lost.append(f"{person.interface}: {found.line!r}: {found.why}")
+        account.add(person.interface, found.outcome, uid, found.why)
         if found.outcome != "answered":
             return
         kept = found.line if found.line in found.why else ""
         self._said.append((time.monotonic(), kept))
         self.kept = 2 * len(self._said)
         if person.material.scripted and not echoes(found.line, found.why, found.spoken):
-            account.wrong.append(f"{person.door}: {found.line!r} was answered {found.why!r}")
+            account.wrong.append(f"{person.interface}: {found.line!r} was answered {found.why!r}")
 
     async def until(self, condition: Callable[[], bool], what: str) -> bool:
         """False: it did not come in time, which is noted."""
@@ -301,9 +301,8 @@ class Talk:
             for event, at in zip(self.events, self._came, strict=True)
             if not isinstance(event, ReplyAudio)
         ]
-        person.account.stuck.append(
-            f"{person.door} {person.uid}: {what} did not come in {waited_s:.0f} s: {told[-16:]}"
-        )
+        who = f"{person.interface} {person.uid}"
+        person.account.stuck.append(f"{who}: {what} did not come in {waited_s:.0f} s: {told[-16:]}")
 
     def _since(self, first: int, *kinds: type[E]) -> list[E]:
         return [one for one in self.events[first:] if isinstance(one, kinds)]

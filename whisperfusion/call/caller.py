@@ -38,7 +38,7 @@ from whisperfusion.call.client_options import (
 )
 from whisperfusion.call.controls import create_reply, event_of
 from whisperfusion.call.dialects import Send, View, view_of
-from whisperfusion.call.door import door_of
+from whisperfusion.call.instrumentation import instrument
 from whisperfusion.call.memory import CallMemory, Offer
 from whisperfusion.call.named_servers import NamedServers
 from whisperfusion.call.service import Message, Service, report
@@ -124,8 +124,10 @@ class Caller:
             call, settings, options.server_tools, service.post, self.tools_listed
         )
         now = self._loop.time()
-        self._door = door_of(self.conversation, handshake.trace, settings.record_dir, now)
-        self._trace = self._door.trace
+        self._instrumented = instrument(
+            self.conversation, handshake.trace, settings.record_dir, now
+        )
+        self._trace = self._instrumented.trace
         json_log.remember(call, log_ids(self._trace))
         self._decoder = wire.AudioDecoder(handshake.audio_format)
         self._options = asr_options(handshake, settings)
@@ -166,7 +168,7 @@ class Caller:
         return self.conversation.state
 
     def _receive(self, event: events.Event) -> list[turns.Command]:
-        return self._door.receive(event, self._loop.time())
+        return self._instrumented.receive(event, self._loop.time())
 
     def _event(self, event: events.Event) -> None:
         self._act(self._receive(event))
@@ -284,7 +286,7 @@ class Caller:
         self.audio.clear()  # the garbage collector may come late
         self._service.post(CallEnded(self.call))
         json_log.forget(self.call)
-        self._door.end()
+        self._instrumented.end()
 
     def _name_servers(self, servers: tuple[ClientServer, ...]) -> None:
         if servers or self._servers:

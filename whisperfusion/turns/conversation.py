@@ -1,4 +1,4 @@
-"""The one door into turn-taking: `Conversation.receive(event, now) -> [command, …]`.
+"""The one entry into turn-taking: `Conversation.receive(event, now) -> [command, …]`.
 
 Whatever happens in a call comes in here as an event and goes out as commands: request a transcript
 or an end-of-turn probability, transcribe from here on, and all that the turns need
@@ -216,7 +216,7 @@ class Conversation:
         call = self._call
         return self.state in REPLY_STATES and call.overlaps.sounds(call.replies.current)
 
-    # --- the door --------------------------------------------------------------------------------
+    # --- the entry -------------------------------------------------------------------------------
 
     def receive(self, event: events.Event, now: float) -> list[Command]:
         self._call.rows.clear()

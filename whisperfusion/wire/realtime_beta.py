@@ -1,5 +1,5 @@
-"""The Realtime interface as it was before September 2025, which some clients still speak: both
-ways at the door, GA inside.
+"""The Realtime interface as it was before September 2025, which some clients still speak:
+translated where frames come in and go out, GA inside.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The one way into the conversation of a call, with what watches it: a recorder, and the spans of a
-trace. Without either it is the conversation's own method.
+"""Instruments the conversation of a call: its `receive` with a recorder around it, and the spans of
+a trace. Without either it is the conversation's own method.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Door:
+class Instrumented:
     """`trace` goes with the call to the other processes; `end` is called at the end of the call."""
 
     receive: Receive
@@ -27,7 +27,7 @@ class Door:
     trace: Trace
 
 
-def door_of(conversation: Conversation, trace: Trace, folder: str, now: float) -> Door:
+def instrument(conversation: Conversation, trace: Trace, folder: str, now: float) -> Instrumented:
     """`trace`: as the client sent it; `folder`: for recordings, "" = none are made."""
     receive: Receive = conversation.receive
     end: Callable[[], object] = nothing
@@ -36,7 +36,7 @@ def door_of(conversation: Conversation, trace: Trace, folder: str, now: float) -
         receive, end = recorder.receive, recorder.end
     tracer = tracing.current()
     if tracer is None or not tracing.sampled(trace.parent):
-        return Door(receive, end, trace)
+        return Instrumented(receive, end, trace)
     own = tracing.of_call(conversation.call, trace)
     spans = TurnSpans(conversation, own, trace.parent, tracer, now)
     recorded = end
@@ -45,4 +45,4 @@ def door_of(conversation: Conversation, trace: Trace, folder: str, now: float) -
         recorded()
         spans.end()
 
-    return Door(spans.watched(receive), both, own)
+    return Instrumented(spans.watched(receive), both, own)

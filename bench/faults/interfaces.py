@@ -46,10 +46,10 @@ class Wrong(Exception):
 
 @dataclass
 class Visitor:
-    """One client of one door. The line that is said is the same in all its visits' answers."""
+    """One client of one interface. The line that is said is the same in all its visits' answers."""
 
     code: str
-    door: str
+    interface: str
     front: Front
     account: Account
     material: Material
@@ -58,27 +58,29 @@ class Visitor:
     uid: str = ""
 
     async def live(self, over: asyncio.Event) -> None:
-        visit = VISITS[self.door]
+        visit = VISITS[self.interface]
         while not over.is_set():
             self.number += 1
             try:
                 await asyncio.wait_for(visit(self), STUCK_S)
-                self.account.add(self.door, "answered")
+                self.account.add(self.interface, "answered")
             except asyncio.TimeoutError:
-                self.account.stuck.append(f"{self.door}: visit {self.number} had no answer")
+                self.account.stuck.append(f"{self.interface}: visit {self.number} had no answer")
             except Wrong as error:
-                self.account.wrong.append(f"{self.door}: {error}")
+                self.account.wrong.append(f"{self.interface}: {error}")
             except httpx.TimeoutException:
-                self.account.stuck.append(f"{self.door}: visit {self.number} had no answer")
+                self.account.stuck.append(f"{self.interface}: visit {self.number} had no answer")
             except (Told, OSError, EOFError, httpx.HTTPError, WebSocketException) as error:
-                self.account.add(self.door, "told", "", f"{type(error).__name__} {error}"[:200])
+                self.account.add(
+                    self.interface, "told", "", f"{type(error).__name__} {error}"[:200]
+                )
             await asyncio.sleep(AGAIN_S * (1 + 3 * self.chance.random()))
 
     def line(self) -> Line:
         return self.material.line(self.code, self.number, self.chance)
 
     def read(self, text: str) -> str:
-        self.account.read(self.door, self.code, text)
+        self.account.read(self.interface, self.code, text)
         return text
 
     def answers(self, line: Line, transcript: str, reply: str, sound: Samples) -> None:
@@ -241,7 +243,7 @@ async def _response(
         try:
             event = json.loads(await asyncio.wait_for(socket.recv(), UNHEARD_S))
         except asyncio.TimeoutError:
-            one.account.add(one.door, "unheard", "", line.text, said_at)
+            one.account.add(one.interface, "unheard", "", line.text, said_at)
             said_at = time.monotonic()
             await say()
             continue
