@@ -175,13 +175,9 @@ def wrong(turn: Mapping[str, Any]) -> str:
     """Why this turn has no time from its end to its answer; "" when it has one."""
     if "error" in turn:
         return str(turn["error"])
-    return (
-        "cut off"
-        if turn["cut off"]
-        else "the answer had no sound"
-        if turn["first sound"] is None
-        else ""
-    )
+    if turn["cut off"]:
+        return "cut off"
+    return "the answer had no sound" if turn["first sound"] is None else ""
 
 
 def stages(turns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -47,6 +47,7 @@ KINDS = (  # container, codec: each is written by FFmpeg and read by the server
     ("ac3", "ac3"),
     ("eac3", "eac3"),
 )
+RATES = {"libmp3lame": 44_100, "wmav2": 44_100, "libopus": 48_000}  # that FFmpeg writes them with
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 HEAD_BYTES = 160  # of a file, where its numbers are: hit more often than the rest
 WORDS = (
@@ -120,13 +121,7 @@ def _file(container: str, codec: str) -> bytes:
     out = io.BytesIO()
     try:
         with av.open(out, mode="w", format=container) as output:
-            rate = (
-                44_100
-                if codec in ("libmp3lame", "wmav2")
-                else 48_000
-                if "opus" in codec
-                else MICROPHONE_RATE
-            )
+            rate = RATES.get(codec, MICROPHONE_RATE)
             stream: Any = output.add_stream(codec, rate=rate, layout="mono")
             resampler = av.AudioResampler(
                 format=stream.codec_context.format,

@@ -171,13 +171,9 @@ def ports() -> Iterator[Line]:
                 free = True
             except OSError:
                 free = False
-        state = (
-            "free"
-            if free
-            else "served by WhisperFusion"
-            if served
-            else "taken by something else, or WhisperFusion is not ready"
-        )
+        taken = "taken by something else, or WhisperFusion is not ready"
+        state = "served by WhisperFusion" if served else taken
+        state = "free" if free else state
         yield free or served, f"port {port}: {state}", f"end that program, or set {variable}"
 
 

@@ -90,13 +90,8 @@ def _table(settings: Settings) -> str:
     wanted = {model.id for model in _wanted(settings)}
     rows = [("id", "kind", "MB", "state", "from", "licence")]
     for model in MODELS.values():
-        state = (
-            "here"
-            if path_of(model, settings.cache)
-            else "needed, missing"
-            if model.id in wanted
-            else "-"
-        )
+        missing = "needed, missing" if model.id in wanted else "-"
+        state = "here" if path_of(model, settings.cache) else missing
         origin = " ".join(model.sources) + ("" if model.pinned else " *")
         rows.append(
             (model.id, model.kind, f"{model.bytes / 1e6:,.0f}", state, origin, model.licence)

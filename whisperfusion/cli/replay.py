@@ -227,14 +227,12 @@ def _described(field: str, value: Any, longest: int | None) -> str:
         return _text(value, longest)
     if value is True:
         return field
-    shown = (
-        _text(value, longest)
-        if isinstance(value, str)
-        else round(value, 4)
-        if isinstance(value, float)
-        else value
-    )
-    return f"{field} {shown}"
+    match value:
+        case str():
+            return f"{field} {_text(value, longest)}"
+        case float():
+            return f"{field} {round(value, 4)}"
+    return f"{field} {value}"
 
 
 def _text(text: Any, longest: int | None) -> str:

@@ -137,11 +137,9 @@ async def _talk(namespace: argparse.Namespace, settings: Settings) -> list[Resul
     from whisperfusion.client.timed_call import TimedCall
 
     urls, screen = addresses(namespace.url, settings), Screen(sys.stdout)
-    options = (
-        {"language": None if namespace.language == "auto" else namespace.language}
-        if namespace.language
-        else {}
-    )
+    options: dict[str, Any] = {}
+    if namespace.language:
+        options["language"] = None if namespace.language == "auto" else namespace.language
     recordings = [read_audio(path) for path in namespace.files]
     results: list[Result] = []
 

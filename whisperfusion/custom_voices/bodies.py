@@ -39,7 +39,9 @@ def consent(one: ConsentRecording) -> dict[str, Any]:
 def page(all: Sequence[ConsentRecording], limit: int, after: str) -> dict[str, Any]:
     """`limit` of them behind the one with the id `after`; nothing behind one that is gone."""
     ids = [one.id for one in all]
-    begin = (ids.index(after) + 1 if after in ids else len(ids)) if after else 0
+    begin = 0
+    if after:
+        begin = ids.index(after) + 1 if after in ids else len(ids)
     shown = all[begin : begin + limit]
     return {
         "object": "list",

@@ -136,13 +136,9 @@ def short_pieces(sentence: str) -> Iterator[str]:
 def gap_after(piece: str) -> float:
     """Seconds of silence that belong after `piece`."""
     core = piece.rstrip("\"'”’») ")
-    return (
-        SENTENCE_GAP_S
-        if core.endswith((".", "!", "?", "…"))
-        else CLAUSE_GAP_S
-        if core.endswith((",", ";", ":", "—", "–"))
-        else BREATH_S
-    )
+    if core.endswith((".", "!", "?", "…")):
+        return SENTENCE_GAP_S
+    return CLAUSE_GAP_S if core.endswith((",", ";", ":", "—", "–")) else BREATH_S
 
 
 def trimmed(pcm: Samples, lead_s: float, tail_s: float, rate: int = SPEECH_RATE) -> Samples:

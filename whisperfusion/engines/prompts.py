@@ -256,5 +256,7 @@ def shortened(
         else:
             high = middle - 1
     space = text.rfind(" ", max(0, low - LONGEST_WORD), low)
-    short = text[:space] if space >= 0 else text[:low] if low > LONGEST_WORD else ""
+    if space < 0 and low <= LONGEST_WORD:
+        return []
+    short = text[: space if space >= 0 else low]
     return [(role, short)] if short.strip() else []

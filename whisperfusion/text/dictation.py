@@ -53,7 +53,7 @@ def _dictated(text: str) -> list[str]:
         plain = token.strip(".,;:!?\"'()")
         parts = plain.split("-")
         apart = len(parts) > 1 and all(part.isdigit() or len(part) == 1 for part in parts)
-        found += parts if apart else [plain] if plain else []
+        found += parts if apart else filter(None, [plain])
     return found
 
 

@@ -45,25 +45,17 @@ def ending(text: str, language: str | None = "en") -> Ending:
     the language has a list of open ones, are all there is to go by.
     """
     if language != "en":
+        if unfinished(text, language):
+            return Ending.OPEN
         asked = text.rstrip().endswith(_MARKS) and len(words(text)) >= 3
-        return (
-            Ending.OPEN
-            if unfinished(text, language)
-            else Ending.QUESTION
-            if asked
-            else Ending.PLAIN
-        )
+        return Ending.QUESTION if asked else Ending.PLAIN
     if is_dictation(text):
         return Ending.DICTATION
     if unfinished(text):
         return Ending.OPEN
-    return (
-        Ending.QUESTION
-        if is_question(text)
-        else Ending.REQUEST
-        if is_request(text)
-        else Ending.PLAIN
-    )
+    if is_question(text):
+        return Ending.QUESTION
+    return Ending.REQUEST if is_request(text) else Ending.PLAIN
 
 
 def _asks_for_more(text: str, language: str | None) -> bool:

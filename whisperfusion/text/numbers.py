@@ -91,9 +91,9 @@ def number(text: str) -> str:
     whole, point, fraction = text.lstrip("-").partition(".")
     grouped = "," in whole
     whole = whole.replace(",", "")
-    named = (
-        cardinal(int(whole)) if grouped and len(whole) <= NAMED else integer(whole) if whole else ""
-    )
+    named = integer(whole) if whole else ""
+    if grouped and len(whole) <= NAMED:
+        named = cardinal(int(whole))
     return minus + " ".join(filter(None, (named, "point" if point else "", digits(fraction))))
 
 

@@ -33,13 +33,9 @@ _MOVING = """
 
 
 def _forms(stem: str) -> set[str]:
-    third = (
-        f"{stem}es"
-        if stem.endswith(("s", "sh", "ch", "x", "z"))
-        else f"{stem[:-1]}ies"
-        if stem.endswith("y") and stem[-2] not in "aeiou"
-        else f"{stem}s"
-    )
+    third = f"{stem}es" if stem.endswith(("s", "sh", "ch", "x", "z")) else f"{stem}s"
+    if stem.endswith("y") and stem[-2] not in "aeiou":
+        third = f"{stem[:-1]}ies"
     base = stem[:-1] if stem.endswith("e") else stem
     doubled = (
         stem + stem[-1]

@@ -147,17 +147,9 @@ def _by_table(
 ) -> float:
     row = Ending.PLAIN if text is None else ending(text, language)
     # without the words no turn can be answered, so nothing is lost
-    column = (
-        2
-        if score is None or (text is None and score > DOUBTFUL)
-        else 0
-        if score > SURE
-        else 1
-        if score > COMPLETE
-        else 2
-        if score > DOUBTFUL
-        else 3
-    )
+    column = 2
+    if score is not None and (text is not None or score <= DOUBTFUL):
+        column = sum(score <= bound for bound in (SURE, COMPLETE, DOUBTFUL))
     going_on = text is not None and goes_on(text, language)
     narration += going_on
     if (

@@ -73,13 +73,9 @@ class ApiError(WhisperFusionError):
         )
 
     def body(self) -> dict[str, Any]:
-        kind = (
-            "invalid_request_error"
-            if self.status < 500 and self.status != 429
-            else "server_error"
-            if self.status >= 500
-            else "rate_limit_error"
-        )
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        if self.status == 429:
+            kind = "rate_limit_error"
         return {
             "error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         }

@@ -50,8 +50,10 @@ def transcription_options(session: Session) -> dict[str, Any]:
     """What only a handshake can say, but for the language."""
     asked = session.transcription or {}
     shown = asked.get("language")
-    language = {} if shown is None else {"language": None if shown == DETECT else shown}
-    return {"initial_prompt": asked.get("prompt", ""), **language}
+    options = {"initial_prompt": asked.get("prompt", "")}
+    if shown is not None:
+        options["language"] = None if shown == DETECT else shown
+    return options
 
 
 def speaker_options(session: Session) -> dict[str, Any]:

@@ -115,4 +115,6 @@ def _id(values: dict[str, Any]) -> str | int | None:
     id = values.get("id")
     if isinstance(id, bool) or not isinstance(id, (str, int)):
         return None
-    return id[:NAME_LENGTH] if isinstance(id, str) else id if abs(id) < 2**63 else None
+    if isinstance(id, str):
+        return id[:NAME_LENGTH]
+    return id if abs(id) < 2**63 else None

@@ -48,15 +48,9 @@ def how_to_build(path: Path) -> str:
             "build it on this machine with docker/scripts/build-whisper.sh "
             f"{name.removeprefix('whisper-')}"
         )
-    script = (
-        "build-mistral.sh"
-        if "mistral" in name.lower()
-        else "build-phi.sh"
-        if "phi" in name.lower()
-        else "build-models.sh"
-    )
-    argument = f" {name}" if script != "build-models.sh" else ""
-    return f"build it on this machine with docker/scripts/{script}{argument}"
+    family = next((one for one in ("mistral", "phi") if one in name.lower()), None)
+    script = "build-models.sh" if family is None else f"build-{family}.sh {name}"
+    return f"build it on this machine with docker/scripts/{script}"
 
 
 def read_folder(model: str) -> EngineFolder:

@@ -114,7 +114,9 @@ class Items:
                 "previous_item_id",
             )
         self._budget.check(len(json.dumps(item)))
-        previous = self.last if after is None else None if after == "root" else str(after)
+        previous = self.last if after is None else str(after)
+        if after == "root":
+            previous = None
         self._put(item)
         if after is not None:
             order = [id for id in self._items if id != item["id"]]

@@ -277,15 +277,10 @@ class Response:
                 "completed" if status == "completed" else "incomplete",
                 self.text if played_text is None else played_text,
             )
-        details = (
-            None
-            if status == "completed"
-            else {
-                "type": status,
-                **({"reason": reason} if reason else {}),
-                **({"error": error} if error else {}),
-            }
-        )
+        details: dict[str, Any] | None = None
+        if status != "completed":
+            more = {"reason": reason, "error": error}
+            details = {"type": status, **{key: given for key, given in more.items() if given}}
         await self._send(
             event(
                 "response.done",

@@ -125,25 +125,27 @@ def _end(text: str) -> int:
         for at, sign in enumerate(text[:-1])
         if sign in ".!?…\n" and text[at + 1].isspace() and at >= 20
     ]
-    return ends[-1] if ends else len(text) if len(text) > LONGEST_INPUT // 2 else 0
+    if ends:
+        return ends[-1]
+    return len(text) if len(text) > LONGEST_INPUT // 2 else 0
 
 
 def _text(data: dict[str, Any]) -> str:
     text = data.get("text")
-    if not isinstance(text, str) or len(text) > LONGEST_INPUT:
-        given = (
-            f"this one has {len(text)}"
-            if isinstance(text, str)
-            else "it is missing"
-            if text is None
-            else f"not {str(text)[:40]}"
-        )
-        raise ApiError(
-            400,
-            f"text must be a string of at most {LONGEST_INPUT} characters; {given}",
-            code="bad_text",
-        )
-    return text
+    match text:
+        case str() if len(text) <= LONGEST_INPUT:
+            return text
+        case str():
+            given = f"this one has {len(text)}"
+        case None:
+            given = "it is missing"
+        case _:
+            given = f"not {str(text)[:40]}"
+    raise ApiError(
+        400,
+        f"text must be a string of at most {LONGEST_INPUT} characters; {given}",
+        code="bad_text",
+    )
 
 
 def _voice(data: dict[str, Any]) -> str:

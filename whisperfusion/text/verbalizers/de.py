@@ -193,8 +193,8 @@ def _below_thousand(n: int, inside: bool) -> str:
     word = f"{one if hundreds == 1 else ONES[hundreds]}hundert" if hundreds else ""
     if rest or not word:
         tens, ones = divmod(rest, 10)
-        below = ONES[rest] if rest < 20 else (f"{ONES[ones]}und" if ones else "") + TENS[tens]
-        word += below
+        before_tens = f"{ONES[ones]}und" if ones else ""
+        word += ONES[rest] if rest < 20 else before_tens + TENS[tens]
     return word
 
 
@@ -234,7 +234,9 @@ def gender_of(word: str) -> str:
 
 
 def day(n: int, before: str) -> str:
-    return ordinal(n, "en" if before in WEAK else "e" if before in ARTICLES - STRONG else "er")
+    if before in WEAK:
+        return ordinal(n, "en")
+    return ordinal(n, "e" if before in ARTICLES - STRONG else "er")
 
 
 def date(d: int, month: int, in_year: int, before: str) -> str:

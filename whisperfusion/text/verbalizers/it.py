@@ -160,7 +160,8 @@ def _below_million(n: int) -> str:
 
 def _below_thousand(n: int, inside: bool = False) -> str:
     hundreds, rest = divmod(n, 100)
-    said = ("" if hundreds == 1 else ONES[hundreds]) + "cento" if hundreds else ""
+    before = "" if hundreds == 1 else ONES[hundreds]
+    said = f"{before}cento" if hundreds else ""
     tens, ones = divmod(rest, 10)
     if rest < 20:
         below = ONES[rest] if rest or not said else ""

@@ -85,7 +85,8 @@ def _clock(found: re.Match[str]) -> tuple[int, int, int] | None:
     hour = int(base or bare or full or alone)
     minute = int(minute_a or minute_b or full_minute or 0)
     if words:
-        count = 30 if "half" in words else 15 if "quarter" in words else int(words.split()[0])
+        named = next((n for word, n in (("half", 30), ("quarter", 15)) if word in words), None)
+        count = int(words.split()[0]) if named is None else named
         hour, minute = (hour, count) if "past" in words else (hour - 1, 60 - count)
     if not (0 <= hour <= 24 and 0 <= minute < 60):
         return None
