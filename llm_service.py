@@ -70,7 +70,7 @@ class Service:
         self.waste = Waste()
         self.model = LanguageModel(settings, outbox.put)
         self._used_tools: set[Ticket] = set()
-        self.tools = ServerTools(settings, self.model, self._tell_of_tool)
+        self.tools = ServerTools(settings, self.model, self._post_from_tools)
         threads = self.model.chain.parallel
         self.worker: Worker[Job] = Worker(
             "llm", self._work, threads, failed=self._failed, probe=self.model.probe
@@ -136,7 +136,7 @@ class Service:
     def _now(self) -> datetime:
         return local_time(self._settings.zone)
 
-    def tell_metrics(self) -> None:
+    def report_metrics(self) -> None:
         metrics = self.waste.metrics()
         self._outbox.put(
             replace(
@@ -176,7 +176,7 @@ class Service:
         if isinstance(job, Generate):
             self._outbox.put(Failed(ticket, "llm", str(error)))
 
-    def _tell_of_tool(self, message: Any) -> None:
+    def _post_from_tools(self, message: Any) -> None:
         if isinstance(message, ToolStarted):
             self._used_tools.add(message.ticket)
         self._outbox.put(message)
@@ -196,11 +196,11 @@ class Service:
             return
         told: list[Sentence | ToolCalled] = []
 
-        def tell(message: Sentence | ToolCalled) -> None:
+        def post(message: Sentence | ToolCalled) -> None:
             told.append(message)
             self._outbox.put(message)
 
-        to = self._outbox.put if key is None else tell
+        to = self._outbox.put if key is None else post
         answer = Answer(ticket, job.brief, self.model.habits.of(link), to, job.language)
         with closing(self.tools.stream_chat(job, answer)) as pieces:
             for piece in pieces:
@@ -239,7 +239,7 @@ def run(settings: Settings, inbox: Any, outbox: Any) -> None:
         if time.monotonic() - beat_at >= process.BEAT_S:
             beat_at = time.monotonic()
             outbox.put(Heartbeat("llm", service.worker.busy_since(), service.worker.served))
-            service.tell_metrics()
+            service.report_metrics()
             service.summarize()
 
     process.read_inbox(inbox, service.handle, tick)

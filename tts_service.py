@@ -115,10 +115,10 @@ class Service:
         self.voices.watch()
         await asyncio.to_thread(self.voices.described)  # it may have to load the embedded voice
         self._load_s = time.monotonic() - self._began
-        self._tell_ready()
+        self._report_ready()
         self.synthesizer.worker.start()
 
-    def _tell_ready(self) -> None:
+    def _report_ready(self) -> None:
         """Again when the chosen voice is there behind the one that spoke in its place."""
         name, engine = self.voices.described()
         if engine is not self._told:
@@ -313,7 +313,7 @@ class Service:
         if speaks != self._chosen_speaks:
             self._chosen_speaks = speaks
             self.fillers.forget()
-        self._tell_ready()
+        self._report_ready()
 
 
 async def main(settings: Settings, inbox: Any, outbox: Any, began: float) -> None:

@@ -98,15 +98,15 @@ class Service:
         self.memory = memory_of(settings, self.post)
         self.callers: dict[str, Caller] = {}
         self._threads = 1 if machine.cores() <= 2 else min(4, machine.cores() // 2)
-        self.asr = load_asr(settings, self._threads, self._tell)
+        self.asr = load_asr(settings, self._threads, self._notify)
         self.languages = self.asr.languages or None
         check_languages(settings, self.languages)
         self.written = WrittenLanguage(settings)
         if languages_of(settings, self.languages):
             self.written.start()
         self._small: ASR | None = None  # for new utterances under load; see load_small
-        self._vad = Detector(settings, self._tell)
-        self._turn = load_turn_model(settings, self._tell)
+        self._vad = Detector(settings, self._notify)
+        self._turn = load_turn_model(settings, self._notify)
         self._turn_failures = 0  # in a row
         self.scored = self._turn is not None
         self.degradation = Degradation(self.callers.values())
@@ -133,7 +133,7 @@ class Service:
             "turn", self._predict, failed=self._turn_detection_failed, probe=self._probe_turn
         )
         self.reading = Reading(self.asr, default_language(settings))
-        self.speakers = load_speakers(settings, self._vad.create_stream, self._tell)
+        self.speakers = load_speakers(settings, self._vad.create_stream, self._notify)
 
     @property
     def workers(self) -> tuple[Worker[Any], ...]:
@@ -161,7 +161,7 @@ class Service:
         self._small = load_small(self.settings, self.asr.device, self._threads)
         self.degradation.load.smaller = self._small is not None
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         """A sentence for every caller, from any thread: by way of main, which keeps it for
         processes and clients that come later.
         """
@@ -315,7 +315,7 @@ class Service:
         self._turn_failures += 1
         if self._turn_failures == TURN_FAILURES:
             self._turn, self.scored = None, False
-            self._tell(f"the end-of-turn model failed ({error}); silence decides")
+            self._notify(f"the end-of-turn model failed ({error}); silence decides")
         self._loop.call_soon_threadsafe(caller.guarded, caller.end_of_turn, NOT_FOUND, stopped_at)
 
     def _probe_turn(self) -> None:

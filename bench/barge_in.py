@@ -109,7 +109,7 @@ async def measure(server: Server, every: int) -> dict[str, Any]:
         if server.http_url:
             realtime.append(await over_realtime(server, number, over))
     found = {**summary(tries), "realtime": realtime_summary(realtime)}
-    tell(found)
+    print_summary(found)
     return found
 
 
@@ -134,7 +134,7 @@ def summary(tries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(found: Mapping[str, Any]) -> None:
+def print_summary(found: Mapping[str, Any]) -> None:
     if found["hold"]["n"]:
         text = "; ".join(
             f"{name} {found[name]['p50']:.0f} ms, p95 {found[name]['p95']:.0f} ms" for name in AIMS

@@ -139,7 +139,7 @@ async def measure(server: Server, every: int) -> dict[str, Any]:
         for question in QUESTIONS[::every]:
             tries.append(await one_echo(server, question, gain_db))
     found = summary(tries)
-    tell(found)
+    print_summary(found)
     return found
 
 
@@ -168,7 +168,7 @@ def _of(tries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(found: Mapping[str, Any]) -> None:
+def print_summary(found: Mapping[str, Any]) -> None:
     for kind, of in found["kinds"].items():
         held = f", held for {of['held']['p50']:.0f} ms" if of["held"]["n"] else ""
         say(

@@ -96,7 +96,7 @@ def _measured(asked: argparse.Namespace) -> dict[str, Any]:
         turns_ = with_probabilities(turns_, *map(_read, asked.unseen))
     result |= {"curves": curves(turns_), "kinds": by_kind(turns_)}
     result["turns"] = [asdict(turn) for turn in turns_]
-    tell(result)
+    print_summary(result)
     return result
 
 
@@ -202,7 +202,7 @@ def by_kind(turns: Sequence[Spoken], eagerness: float = 0.5) -> dict[str, Any]:
     }
 
 
-def tell(result: Mapping[str, Any]) -> None:
+def print_summary(result: Mapping[str, Any]) -> None:
     for name, found in result["curves"].items():
         parts = [f"{key} {value:.3f}" for key, value in found.items() if isinstance(value, float)]
         say(f"{name}: {', '.join(parts)}")

@@ -162,7 +162,7 @@ def summary(calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(found: Mapping[str, Any]) -> None:
+def print_summary(found: Mapping[str, Any]) -> None:
     say(
         f"{found['calls']} calls, {found['hours'] * 60:.1f} minutes: {found['starts']} answers "
         f"were heard too early, in {found['calls with one']} calls; {found['calls in parts']} "
@@ -196,7 +196,7 @@ def main() -> int:
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
-    tell(found)
+    print_summary(found)
     write(asked.json, {"machine": machine(), "version": version(ROOT), "harm": found})
     return 0
 

@@ -111,7 +111,7 @@ class Attacker:
             lag,
             account.pings,
         )
-        tell(row)
+        print_summary(row)
         return row
 
     async def _watch(self, lag: dict[str, float]) -> None:
@@ -180,7 +180,7 @@ async def keys(target: Target, plan: Plan) -> list[Row]:
     return [await Attacker(target, None).attack(lambda: floods.wrong_keys(target, plan.scale))]
 
 
-def tell(row: Row) -> None:
+def print_summary(row: Row) -> None:
     tally = row.tally
     lag = max(row.loop_lag_s.values(), default=0.0)
     ping = max(row.ping_s.values(), default=0.0)

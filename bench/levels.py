@@ -98,7 +98,7 @@ async def level(
         "turns a minute": len(said) / took * 60,
         "cores": (used_s(server) - used) / took,
     }
-    tell(callers, summary)
+    print_summary(callers, summary)
     await asyncio.sleep(BETWEEN_S)
     return summary, said
 
@@ -132,7 +132,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return percentile(medians, 0.025), percentile(medians, 0.975)
 
 
-def tell(callers: int, found: dict[str, Any]) -> None:
+def print_summary(callers: int, found: dict[str, Any]) -> None:
     if not found["n"]:
         say(f"  {callers} at once: no turn was answered: {found['failures'][:1]}")
         return

@@ -179,7 +179,7 @@ def summary(tries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(found: Mapping[str, Any], names: bool) -> None:
+def print_summary(found: Mapping[str, Any], names: bool) -> None:
     for kind, of in found["kinds"].items():
         ended, paused = of["ended the answer"], of["paused it"]
         line = f"  {kind}: {ended['count']} of {ended['n']} ended it, {paused['count']} paused it"
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         asr.save()
     result = summary(played)
-    tell(result, chosen.names)
+    print_summary(result, chosen.names)
     say(f"  {asr.decoded} passes of the recognizer, {len(asr.kept)} kept")
     if chosen.json:
         common.write(Path(chosen.json), {"version": common.version(ROOT), **result})

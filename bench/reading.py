@@ -87,7 +87,7 @@ async def measure(server: Server, every: int, everything: bool) -> dict[str, Any
     for recording in paused:
         tries.append(await read(server, recording))
     found = cut_offs(tries)
-    tell(found)
+    print_summary(found)
     if everything:
         others = [r for r in recordings() if not r.pauses][::every]
         room = asyncio.Semaphore(READERS)
@@ -121,7 +121,7 @@ def cut_offs(tries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(found: Mapping[str, Any]) -> None:
+def print_summary(found: Mapping[str, Any]) -> None:
     say(
         f"  cut off: {found['cut off']['count']} of {found['cut off']['n']} recordings with "
         f"{found['pauses']} pauses: {', '.join(found['which']) or 'none'}"

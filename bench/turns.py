@@ -146,7 +146,7 @@ async def measure(server: Server, turns: Mapping[int, int], every: int) -> dict[
         found[str(callers)]["client's share of a core"] = round(
             (time.process_time() - used) / (time.monotonic() - began), 3
         )
-        tell(callers, found[str(callers)])
+        print_summary(callers, found[str(callers)])
     return found
 
 
@@ -187,7 +187,7 @@ def stages(turns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {stage: values for stage, values in found.items() if values["n"]}
 
 
-def tell(callers: int, found: Mapping[str, Any]) -> None:
+def print_summary(callers: int, found: Mapping[str, Any]) -> None:
     sound = found["first sound"]
     if sound["n"]:
         say(

@@ -97,8 +97,8 @@ def chain_of(
         return engine
 
     links = [Built(f"link{at}", lambda e=e: built(e), remote) for at, e in enumerate(engines)]
-    tell = (told if told is not None else []).append
-    return ASRChain(Links(links, "transcribes", tell, clock or Clock()))
+    notify = (told if told is not None else []).append
+    return ASRChain(Links(links, "transcribes", notify, clock or Clock()))
 
 
 @settings(max_examples=60, deadline=None)

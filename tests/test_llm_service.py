@@ -160,7 +160,7 @@ def test_a_reply_that_is_given_up_is_waste_and_told_with_what_waits(service):
     deadline = time.monotonic() + 10
     while service.worker.busy_since() is not None and time.monotonic() < deadline:
         time.sleep(0.01)
-    service.tell_metrics()
+    service.report_metrics()
     (told,) = [message for message in service._outbox.queue if isinstance(message, Metrics)]
     values = dict(told.values)
     assert values["llm_chunks_total"] == values["llm_chunks_wasted_total"] > 0

@@ -68,7 +68,7 @@ async def hang(invocation: Invocation) -> str:
 
 
 async def act(invocation: Invocation) -> str:
-    invocation.tell(EndCall(invocation.ticket))
+    invocation.post(EndCall(invocation.ticket))
     return "done"
 
 

@@ -15,7 +15,7 @@ from whisperfusion.errors import EngineError, ModelError, lost_for_good
 from whisperfusion.models import store as models
 from whisperfusion.settings import Settings
 
-Tell = Callable[[str], object]  # gets sentences for callers
+Notify = Callable[[str], object]  # gets sentences for callers
 
 log = logging.getLogger("asr")
 
@@ -25,8 +25,8 @@ class Detector:
     known.
     """
 
-    def __init__(self, settings: Settings, tell: Tell) -> None:
-        self._tell, self._told = tell, False
+    def __init__(self, settings: Settings, notify: Notify) -> None:
+        self._notify, self._told = notify, False
         self._engine: VAD
         check_name("vad", settings.vad_engine)
         try:
@@ -49,7 +49,7 @@ class Detector:
         log.error(text)
         if not self._told:
             self._told = True
-            self._tell(text)
+            self._notify(text)
 
 
 class _Guarded:
@@ -79,7 +79,7 @@ class _Guarded:
             self._stream.reset()
 
 
-def load_turn_model(settings: Settings, tell: Tell) -> TurnModel | None:
+def load_turn_model(settings: Settings, notify: Notify) -> TurnModel | None:
     """None: there is none, by the settings or because it cannot be loaded. Raises EngineError for
     one that is not known.
     """
@@ -96,7 +96,7 @@ def load_turn_model(settings: Settings, tell: Tell) -> TurnModel | None:
     except (EngineError, ModelError, OSError) as error:
         text = f"the end-of-turn model cannot be used ({error}); silence decides"
         log.error(text)
-        tell(text)
+        notify(text)
         return None
 
 

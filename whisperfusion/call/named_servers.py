@@ -23,7 +23,7 @@ NOT_FOR_CALL = (
 
 class NamedServers:
     """`tools` are the operator's that the call may use, by name. `post` gets what the language
-    process learns, `tell` what the client does.
+    process learns, `notify` what the client does.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class NamedServers:
         settings: Settings,
         tools: Sequence[str],
         post: Callable[[UseServers], object],
-        tell: Callable[[ToolsListed], object],
+        notify: Callable[[ToolsListed], object],
     ) -> None:
-        self._call, self._settings, self._post, self._tell = call, settings, post, tell
+        self._call, self._settings, self._post, self._notify = call, settings, post, notify
         self._tools = without_servers(tools)
         self._servers: tuple[ClientServer, ...] = ()
 
@@ -63,7 +63,7 @@ class NamedServers:
         """To the language process, or to its successor, which knows nothing."""
         refused = {one.label: reason for one in self._servers if (reason := self._refusal(one))}
         for label, reason in refused.items():
-            self._tell(ToolsListed(self._call, label, error=reason))
+            self._notify(ToolsListed(self._call, label, error=reason))
         allowed = tuple(one for one in self._servers if one.label not in refused)
         self._post(UseServers(self._call, allowed))
 

@@ -29,14 +29,14 @@ OPENAI_WHISPER = "whisper"
 log = logging.getLogger("asr")
 
 
-def load_asr(settings: Settings, threads: int, tell: Callable[[str], object]) -> ASR:
-    """`tell` gets sentences for callers. Raises EngineError and ModelError."""
+def load_asr(settings: Settings, threads: int, notify: Callable[[str], object]) -> ASR:
+    """`notify` gets sentences for callers. Raises EngineError and ModelError."""
     if not settings.asr_chain:
-        return _load_or_smaller(settings, threads, tell)
+        return _load_or_smaller(settings, threads, notify)
     built = [
         Built(name, partial(load_one, one, threads), by_url(one)) for name, one in _links(settings)
     ]
-    return ASRChain(Links(built, "transcribes", tell))
+    return ASRChain(Links(built, "transcribes", notify))
 
 
 def asks_server(settings: Settings) -> bool:
@@ -131,7 +131,7 @@ def load_small(settings: Settings, device: str, threads: int) -> ASR | None:
 # --- a model that cannot be loaded --------------------------------------------------------------
 
 
-def _load_or_smaller(settings: Settings, threads: int, tell: Callable[[str], object]) -> ASR:
+def _load_or_smaller(settings: Settings, threads: int, notify: Callable[[str], object]) -> ASR:
     try:
         return load_one(settings, threads)
     except Exception as error:
@@ -145,6 +145,6 @@ def _load_or_smaller(settings: Settings, threads: int, tell: Callable[[str], obj
                 continue
             why = f"the recognizer's model cannot be used ({error}); {name} transcribes instead"
             log.error(why)
-            tell(why)
+            notify(why)
             return found
         raise

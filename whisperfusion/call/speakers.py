@@ -205,7 +205,7 @@ def samples_of_wav(data: bytes) -> Samples:
 
 
 def load_speakers(
-    settings: Settings, create_detector: CreateDetector, tell: Callable[[str], object]
+    settings: Settings, create_detector: CreateDetector, notify: Callable[[str], object]
 ) -> SpeakerService | None:
     """None: by the settings, or because the encoder cannot be loaded, which callers are told.
 
@@ -224,5 +224,5 @@ def load_speakers(
     except (EngineError, ModelError, OSError) as error:
         text = f"speakers cannot be told apart ({error})"
         log.error(text)
-        tell(text)
+        notify(text)
         return None

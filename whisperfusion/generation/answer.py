@@ -13,7 +13,7 @@ from whisperfusion.messages import Sentence, Ticket, ToolCalled
 from whisperfusion.text.reply_pieces import Piece, ReplyPieces
 from whisperfusion.text.thoughts import opens_by_itself
 
-Tell = Callable[[ToolCalled | Sentence], object]
+Post = Callable[[ToolCalled | Sentence], object]
 
 ALIVE_S = 5.0  # while a model thinks, how often its caller's process gets a sign of life
 
@@ -66,12 +66,12 @@ class Writer(str):
 
 
 class Answer:
-    """`tell` gets each `ToolCalled` and `Sentence`, the last of which ends the answer."""
+    """`post` gets each `ToolCalled` and `Sentence`, the last of which ends the answer."""
 
     def __init__(
-        self, ticket: Ticket, brief: bool, habit: ThoughtHabit, tell: Tell, language: str = ""
+        self, ticket: Ticket, brief: bool, habit: ThoughtHabit, post: Post, language: str = ""
     ) -> None:
-        self._ticket, self._brief, self._habit, self._tell = ticket, brief, habit, tell
+        self._ticket, self._brief, self._habit, self._post = ticket, brief, habit, post
         self._language = language
         self._pieces, self._separated = habit.pieces(), False
         self._began = self._told_at = time.monotonic()
@@ -109,7 +109,7 @@ class Answer:
         match piece:
             case ToolCall():
                 self._empty = False
-                self._tell(ToolCalled(self._ticket, piece.id, piece.name, piece.arguments))
+                self._post(ToolCalled(self._ticket, piece.id, piece.name, piece.arguments))
             case Interrupted():
                 self._interrupt(piece)
             case Writer():
@@ -177,7 +177,7 @@ class Answer:
         self.spoke = self.spoke or bool(piece.spoken.strip())
         self._since_pause = [*([] if piece.afresh else self._since_pause), piece.text]
         self._told_at = time.monotonic()
-        self._tell(
+        self._post(
             Sentence(
                 self._ticket,
                 self._index,

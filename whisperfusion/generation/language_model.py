@@ -43,13 +43,13 @@ log = logging.getLogger("llm")
 
 
 class LanguageModel:
-    """Thread-safe. `tell` gets a `Notice` when another link answers, and when that is over.
+    """Thread-safe. `notify` gets a `Notice` when another link answers, and when that is over.
 
     Raises EngineError where no link of the server's chain can be loaded.
     """
 
-    def __init__(self, settings: Settings, tell: Callable[[Notice], object]) -> None:
-        self._settings, self._tell = settings, tell
+    def __init__(self, settings: Settings, notify: Callable[[Notice], object]) -> None:
+        self._settings, self._notify = settings, notify
         self.habits = Habits()
         self._links: dict[object, Link] = {}
         self._chains: dict[str, ChainLLM] = {}
@@ -250,7 +250,7 @@ class LanguageModel:
 
     def _note(self, text: str) -> None:
         log.warning(text)
-        self._tell(Notice("llm", text))
+        self._notify(Notice("llm", text))
 
     def _soon(self, work: Callable[[], object]) -> None:
         threading.Thread(target=work, name="warm-up", daemon=True).start()

@@ -31,7 +31,7 @@ FIRST_TOKEN_S = (0.1, 120.0)  # what may be set
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 log = logging.getLogger("llm")
-Tell = Callable[[str], object]
+Notify = Callable[[str], object]
 
 
 def parse(chain: str) -> tuple[chains.Link, ...]:
@@ -79,30 +79,32 @@ def first_token_s_of(link: chains.Link) -> float | None:
     return float(given) if given else usual
 
 
-def made(link: chains.Link, name: str, settings: Settings, tell: Tell, changed: Changed) -> Link:
+def made(
+    link: chains.Link, name: str, settings: Settings, notify: Notify, changed: Changed
+) -> Link:
     """The link with its engine still to be loaded."""
     return Link(
         name,
-        functools.partial(_load, link, settings, tell),
+        functools.partial(_load, link, settings, notify),
         remote=PROVIDERS[link.provider].remote,
         first_token_s=first_token_s_of(link),
         changed=changed,
     )
 
 
-def of_settings(settings: Settings, tell: Tell, changed: Changed) -> tuple[Link, ...]:
+def of_settings(settings: Settings, notify: Notify, changed: Changed) -> tuple[Link, ...]:
     """What LLM_ENGINE and its settings say. No time limit: it is the operator's own choice."""
     name = settings.llm_engine
-    build = functools.partial(load_chosen, settings, tell)
+    build = functools.partial(load_chosen, settings, notify)
     chosen = Link(name, build, remote=name not in LOCAL, changed=changed)
     if name in LOCAL:
         return (chosen,)
-    embedded = functools.partial(load_embedded, settings, tell)
+    embedded = functools.partial(load_embedded, settings, notify)
     return chosen, Link(chains.EMBEDDED, embedded, changed=changed)
 
 
 def load_embedded(
-    settings: Settings, tell: Tell, name: str = "", options: Mapping[str, Any] = NO_OPTIONS
+    settings: Settings, notify: Notify, name: str = "", options: Mapping[str, Any] = NO_OPTIONS
 ) -> LLM:
     """The embedded model; where it cannot be had, the next smaller one that is there."""
     chosen = settings.llm_engine == EMBEDDED
@@ -126,7 +128,7 @@ def load_embedded(
         except (ModelError, OSError, EngineError) as error:
             log.warning("%s cannot be loaded either: %s", smaller.id, error)
             continue
-        tell(f"{wanted.id} cannot be had ({reason}); {smaller.id} answers instead")
+        notify(f"{wanted.id} cannot be had ({reason}); {smaller.id} answers instead")
         return engine
     if isinstance(reason, EngineError):
         raise reason
@@ -140,11 +142,11 @@ def _llama(model: Model, settings: Settings, options: Mapping[str, Any]) -> LLM:
     return engine
 
 
-def _load(link: chains.Link, settings: Settings, tell: Tell) -> LLM:
+def _load(link: chains.Link, settings: Settings, notify: Notify) -> LLM:
     preset = PROVIDERS[link.provider]
     options = {name: guessed(text) for name, text in link.options if name in preset.options}
     if preset.engine == EMBEDDED:
-        return load_embedded(settings, tell, link.model, options)
+        return load_embedded(settings, notify, link.model, options)
     if not preset.remote:
         engine: LLM = load("llm", preset.engine, model=link.model, **options)
         return engine
@@ -160,11 +162,11 @@ def _load(link: chains.Link, settings: Settings, tell: Tell) -> LLM:
     return found
 
 
-def load_chosen(settings: Settings, tell: Tell) -> LLM:
+def load_chosen(settings: Settings, notify: Notify) -> LLM:
     """The engine of LLM_ENGINE."""
     options = engine_options(settings.llm_option)
     if settings.llm_engine == EMBEDDED:
-        return load_embedded(settings, tell)
+        return load_embedded(settings, notify)
     if settings.llm_engine == TENSORRT:
         folder = tensorrt_folders.folder("llm", settings)
         engine: LLM = load("llm", TENSORRT, model=str(folder), **options)

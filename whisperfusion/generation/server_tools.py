@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class ServerTools:
-    """Thread-safe. `tell` gets what tools do and what becomes of them."""
+    """Thread-safe. `post` gets what tools do and what becomes of them."""
 
     def __init__(
-        self, settings: Settings, model: LanguageModel, tell: Callable[[Any], object]
+        self, settings: Settings, model: LanguageModel, post: Callable[[Any], object]
     ) -> None:
-        self._settings, self._model, self._tell = settings, model, tell
+        self._settings, self._model, self._post = settings, model, post
         self._loading = threading.Lock()
         self._loop: ToolLoop | None = None
         self._started = False
@@ -111,12 +111,12 @@ class ServerTools:
         from whisperfusion.tools.runner import Runner
 
         runner = Runner()
-        catalog = Catalog(self._settings, runner, self._tell, hide_in_logs)
+        catalog = Catalog(self._settings, runner, self._post, hide_in_logs)
         return ToolLoop(
             self._model,
             catalog,
             runner,
-            self._tell,
+            self._post,
             self.commits.has,
             self._settings.zone,
         )

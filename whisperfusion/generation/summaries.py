@@ -43,16 +43,16 @@ log = logging.getLogger("llm")
 
 
 class Summaries:
-    """Thread-safe. `put(ticket, job)` queues a job for the engine; `tell` gets each summary."""
+    """Thread-safe. `put(ticket, job)` queues a job for the engine; `post` gets each summary."""
 
     def __init__(
         self,
         model: LanguageModel,
         put: Callable[[Ticket, Job], object],
-        tell: Callable[[Summarized | FactsExtracted], object],
+        post: Callable[[Summarized | FactsExtracted], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._model, self._put, self._tell, self._clock = model, put, tell, clock
+        self._model, self._put, self._post, self._clock = model, put, post, clock
         self._lock = threading.Lock()
         self._wanted: dict[str, Job] = {}  # by call
         # calls whose job is queued or runs -> how many prompts had come when it was queued
@@ -100,9 +100,9 @@ class Summaries:
                 self._queued.pop(call, None)
         if text is not None and self._over(job):
             if isinstance(job, Summarize):
-                self._tell(Summarized(job.ticket, job.count, text))
+                self._post(Summarized(job.ticket, job.count, text))
             else:
-                self._tell(FactsExtracted(job.ticket, facts.facts_in(text)))
+                self._post(FactsExtracted(job.ticket, facts.facts_in(text)))
 
     def _over(self, job: Job) -> bool:
         """It is not wanted any more; False: that was so before."""

@@ -53,7 +53,7 @@ REFUSED = (
 )
 
 Pieces = Generator[str | ToolCall, None, None]
-Tell = Callable[[ToolStarted | ToolFinished | Effect], object]
+Post = Callable[[ToolStarted | ToolFinished | Effect], object]
 log = logging.getLogger("tools")
 
 
@@ -65,12 +65,12 @@ class ToolLoop:
         model: LanguageModel,
         catalog: Catalog,
         runner: Runner,
-        tell: Tell,
+        post: Post,
         committed: Callable[[Ticket], bool],
         zone: tzinfo | None = None,
     ) -> None:
         self.model, self.catalog, self.runner = model, catalog, runner
-        self.tell, self.committed = tell, committed
+        self.post, self.committed = post, committed
         self.zone = zone
 
     def stream_chat(self, job: Generate, answer: Answer) -> Pieces:
@@ -200,8 +200,8 @@ class _Turn:
         bound = self._bound.get(call.name) if call is not None else None
         if call is None or bound is None:
             call = self._named_anew(call or ToolCall("", "unknown", "{}"))
-            self._loop.tell(ToolStarted(self._job.ticket, call.id, call.name, call.arguments))
-            self._loop.tell(ToolFinished(self._job.ticket, call.id, GONE, failed=True))
+            self._loop.post(ToolStarted(self._job.ticket, call.id, call.name, call.arguments))
+            self._loop.post(ToolFinished(self._job.ticket, call.id, GONE, failed=True))
             self._note(call, GONE)
             return True
         return (yield from self._use([call], agreed=True))
@@ -242,7 +242,7 @@ class _Turn:
         for use in self._uses:
             started = ToolStarted(self._job.ticket, use.call.id, use.call.name, use.call.arguments)
             back = use.bound.tool.hands_back
-            self._loop.tell(replace(started, approval=use.awaits_approval, hands_back=back))
+            self._loop.post(replace(started, approval=use.awaits_approval, hands_back=back))
         filler = any(use.outcome is None and use.bound.tool.filler for use in self._uses)
         if filler and not self._job.approved:
             self._fill()
@@ -340,7 +340,7 @@ class _Turn:
             self._tell_outcome(use)
 
     def _invocation(self, use: _Use) -> Invocation:
-        return Invocation(self._job.ticket, use.arguments, self._job.timers, self._loop.tell)
+        return Invocation(self._job.ticket, use.arguments, self._job.timers, self._loop.post)
 
     def _tell_outcome(self, use: _Use) -> None:
         tool, outcome = use.bound.tool, _outcome(use)
@@ -355,7 +355,7 @@ class _Turn:
         text = result_text(tool, outcome, self._room, secrets)
         self._room = max(0, self._room - len(text))
         use.told, use.outcome = True, replace(outcome, output=text)
-        self._loop.tell(ToolFinished(self._job.ticket, use.call.id, text, outcome.failed))
+        self._loop.post(ToolFinished(self._job.ticket, use.call.id, text, outcome.failed))
 
     def _remember(self, use: _Use) -> None:
         self._note(use.call, _outcome(use).output)

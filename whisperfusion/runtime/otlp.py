@@ -83,13 +83,13 @@ class OtlpExporter:
             self._waiting -= len(spans)
             self.sent += len(spans) * good
             self.dropped += len(spans) * (not good)
-        self._tell(good)
+        self._log_change(good)
         return result
 
     def shutdown(self) -> None:
         self._to.shutdown()  # type: ignore[no-untyped-call]
 
-    def _tell(self, good: bool) -> None:
+    def _log_change(self, good: bool) -> None:
         if good == self._lost:
             self._lost = not good
             if good:

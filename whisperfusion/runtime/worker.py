@@ -130,7 +130,7 @@ class Worker(Generic[Job]):
         """For `work` with a batch: this job failed, the others go on. Ends the process if the
         engine is lost.
         """
-        self._tell(ticket, error)
+        self._report_failure(ticket, error)
         reason = lost_for_good(error)
         try:
             self._failed(ticket, job, _as_engine_error(self._name, error))
@@ -205,7 +205,7 @@ class Worker(Generic[Job]):
                 self._streak.succeeded()
             self._faulty.discard(ident)
 
-    def _tell(self, ticket: Ticket, error: BaseException) -> None:
+    def _report_failure(self, ticket: Ticket, error: BaseException) -> None:
         """One line for a job that the engine refused; a traceback, once per location, for errors
         of its library.
         """

@@ -36,7 +36,7 @@ log = logging.getLogger("tts")
 
 
 class Voices:
-    """Thread-safe. `tell` gets a `Notice` when another voice begins to speak in place of the chosen
+    """Thread-safe. `post` gets a `Notice` when another voice begins to speak in place of the chosen
     one, the first, and when that is back.
 
     `loading` ends with the first try to load the chosen voice; its result is why that failed, None
@@ -46,10 +46,10 @@ class Voices:
     def __init__(
         self,
         settings: Settings,
-        tell: Callable[[Notice], object],
+        post: Callable[[Notice], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tell, self._clock = tell, clock
+        self._post, self._clock = post, clock
         self._chained = bool(settings.tts_chain)
         self._links = _links(settings, clock)
         self._first = self._links[0]
@@ -227,7 +227,7 @@ class Voices:
 
     def _notify(self, text: str) -> None:
         log.warning(text)
-        self._tell(Notice("tts", text))
+        self._post(Notice("tts", text))
 
 
 def _links(settings: Settings, clock: Callable[[], float]) -> tuple[VoiceLink, ...]:

@@ -31,7 +31,7 @@ class Catalog:
         self,
         settings: Settings,
         runner: Runner,
-        tell: Callable[[Any], object] = lambda message: None,
+        post: Callable[[Any], object] = lambda message: None,
         hide: Callable[[tuple[str, ...]], object] = lambda secrets: None,
     ) -> None:
         """`hide` gets all secrets, and again when there are others."""
@@ -40,7 +40,7 @@ class Catalog:
         self._servers: Servers | None = None
         self.secrets: tuple[str, ...] = settings.server_keys
         self._read: object = None  # which state of the files the servers are of
-        self.calls = CallServers(runner, None, tell)
+        self.calls = CallServers(runner, None, post)
         self.look()
 
     def look(self) -> None:

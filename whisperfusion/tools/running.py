@@ -23,12 +23,12 @@ class ReportedError(ToolError):
 
 @dataclass(frozen=True)
 class Invocation:
-    """One use of a tool. `timers` are those of the call; `tell` sends an effect to it."""
+    """One use of a tool. `timers` are those of the call; `post` sends an effect to it."""
 
     ticket: Ticket
     arguments: Mapping[str, Any]
     timers: tuple[Timer, ...]
-    tell: Callable[[Effect], object]
+    post: Callable[[Effect], object]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Built(Generic[E]):
 
 
 class Links(Generic[E]):
-    """Thread-safe. `verb` is what a link does ("transcribes"); `tell` gets sentences for callers.
+    """Thread-safe. `verb` is what a link does ("transcribes"); `notify` gets sentences for callers.
 
     `answers` and `failures` are counted for each link.
     """
@@ -40,10 +40,10 @@ class Links(Generic[E]):
         self,
         links: Sequence[Built[E]],
         verb: str,
-        tell: Callable[[str], object],
+        notify: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._links, self._verb, self._tell = tuple(links), verb, tell
+        self._links, self._verb, self._notify = tuple(links), verb, notify
         self.names = tuple(link.name for link in links)
         self._breakers = [Breaker(clock) for _ in links]
         self._engines: list[E | None] = [None] * len(links)
@@ -135,7 +135,7 @@ class Links(Generic[E]):
             self._told.add(at)
         left = [one for one in self.loaded() if one not in tried]
         instead = f"; {self.names[left[0]]} {self._verb} instead" if left and left[0] != at else ""
-        self._tell(f"{self.names[at]} {why}{instead}")
+        self._notify(f"{self.names[at]} {why}{instead}")
 
     def _back(self, at: int) -> None:
         with self._counting:
@@ -143,7 +143,7 @@ class Links(Generic[E]):
                 return
             self._told.discard(at)
         log.info("%s answers again", self.names[at])
-        self._tell(f"{self.names[at]} answers again")
+        self._notify(f"{self.names[at]} answers again")
 
     def _load(self, at: int) -> str:
         """Why it failed; "" = it did not."""

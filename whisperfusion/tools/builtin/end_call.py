@@ -18,7 +18,7 @@ TOOL = ServerTool(
 
 
 async def _run(invocation: Invocation) -> str:
-    invocation.tell(EndCall(invocation.ticket))
+    invocation.post(EndCall(invocation.ticket))
     return "The call ends after your next words. Say goodbye."
 
 

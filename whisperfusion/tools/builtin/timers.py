@@ -60,7 +60,7 @@ def bound(zone: tzinfo | None) -> tuple[BoundTool, ...]:
             raise ToolError(f"{MOST} timers are running already; cancel one first")
         text = given["say"].strip() or OVER
         timer = f"timer_{secrets.token_hex(3)}"
-        invocation.tell(SetTimer(invocation.ticket, timer, text, after_s))
+        invocation.post(SetTimer(invocation.ticket, timer, text, after_s))
         due = local_time(zone) + timedelta(seconds=after_s)
         return f"The timer is set for {length(after_s)}, until {due:%H:%M:%S}. Its id: {timer}."
 
@@ -71,7 +71,7 @@ def bound(zone: tzinfo | None) -> tuple[BoundTool, ...]:
     async def cancel(invocation: Invocation) -> str:
         chosen = _chosen(invocation.timers, invocation.arguments["timer"])
         for timer in chosen:
-            invocation.tell(CancelTimer(invocation.ticket, timer.id))
+            invocation.post(CancelTimer(invocation.ticket, timer.id))
         return f"{len(chosen)} timer{'' if len(chosen) == 1 else 's'} cancelled."
 
     return (

@@ -48,12 +48,12 @@ class _Call:
 
 
 class CallServers:
-    """Thread-safe. `operators` are the servers of `tools.toml`; `tell` gets `ToolsListed`."""
+    """Thread-safe. `operators` are the servers of `tools.toml`; `post` gets `ToolsListed`."""
 
     def __init__(
-        self, runner: Runner, operators: Servers | None, tell: Callable[[Any], object]
+        self, runner: Runner, operators: Servers | None, post: Callable[[Any], object]
     ) -> None:
-        self._runner, self._operators, self._tell = runner, operators, tell
+        self._runner, self._operators, self._post = runner, operators, post
         self._lock = threading.Lock()
         self._calls: dict[str, _Call] = {}
         if operators is not None:
@@ -188,7 +188,7 @@ class CallServers:
             told = ToolsListed(call, label, tuple(map(_listed, tools)), error)
             news, use.told = told != use.told, told
         if news:
-            self._tell(told)
+            self._post(told)
 
 
 def _stop(use: _Use) -> None:
