@@ -171,7 +171,7 @@ class _Part:
                 await self._end()
             if driven.done():
                 driven.result()
-            pipe.send(self._take())
+            pipe.send(self._collect())
             if stops:
                 driven.cancel()
                 return
@@ -185,7 +185,7 @@ class _Part:
         for call in self._calls:
             call.close(float("inf"))
 
-    def _take(self) -> Seen:
+    def _collect(self) -> Seen:
         seen = Seen(late_s=self._seen.late_s, left_out=self._seen.left_out)
         self._seen.late_s, self._seen.left_out = 0.0, 0
         for call in self._calls:

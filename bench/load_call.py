@@ -132,7 +132,7 @@ class Call:
                 if now >= self._hang_up_at:
                     self.hang_up(now)
                 else:
-                    self._begin()
+                    self._start_speaking()
                     self._speak(now)
             case _:
                 if now >= self.due and self.phase is not Phase.PAUSING:
@@ -142,7 +142,7 @@ class Call:
                 if not self.pattern.push_to_talk:
                     self._send(self._silence)
 
-    def _begin(self) -> None:
+    def _start_speaking(self) -> None:
         self.phase, self._frame, self._settled = Phase.SPEAKING, 0, False
 
     def _speak(self, now: float) -> None:

@@ -137,7 +137,7 @@ class Soak:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             if generator is not None:
-                self._take(await asyncio.to_thread(generator.stop))
+                self._count_load(await asyncio.to_thread(generator.stop))
             await crowd.stop()
 
     async def _until(self, over: asyncio.Event, crowd: Crowd) -> None:
@@ -170,7 +170,7 @@ class Soak:
         generator.start()
         return generator
 
-    def _take(self, seen: Any) -> None:
+    def _count_load(self, seen: Any) -> None:
         """What the generator saw, in the words of the account."""
         tally = seen.tally
         self.found.load = {**asdict(tally), "first_sound_s": None, "examples": tally.examples}

@@ -196,7 +196,7 @@ class Spoken:
         self._reply: Reply | None = None
         self._wasted: Reply | None = None
         if early and turn.early_s is not None:
-            env.process(self._at(ends + turn.early_s, self._begin))
+            env.process(self._at(ends + turn.early_s, self._start))
         elif early and call.wastes():
             env.process(self._at(ends - WASTED_S, self._waste))
 
@@ -207,7 +207,7 @@ class Spoken:
         if self._wasted is not None:
             self._wasted.cancel()
         if self._reply is None:
-            self._begin()
+            self._start()
 
     def played(self) -> Generator[simpy.Event, Any, None]:
         """Until all of the reply was played, each clause once it is there and the last one over."""
@@ -235,7 +235,7 @@ class Spoken:
                 self._to_read(), tokens(self._turn.reply), lambda piece, last: None
             )
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         if self._reply is None:
             pieces = tokens(self._turn.reply)
             if self._call.brief:

@@ -33,7 +33,7 @@ class Agents:
 
     def all(self) -> dict[str, Agent]:
         """By name, in the order of names."""
-        stamp = self._look()
+        stamp = self._stamp_of_files()
         if stamp != self._stamp:
             self._stamp = stamp
             self._agents = self._read_again()
@@ -69,7 +69,7 @@ class Agents:
                 return agent
         return None
 
-    def _look(self) -> Stamp:
+    def _stamp_of_files(self) -> Stamp:
         seen = []
         for file in files_in(self._folder):
             try:

@@ -187,7 +187,7 @@ class Recording:
         try:
             self._file.close()
         except OSError as error:
-            self._give_up(error)
+            self._stop(error)
 
     def _write_windows(self, out: list[Any]) -> None:
         if self._windows:
@@ -210,9 +210,9 @@ class Recording:
                 self._flushed = ticks
                 self._file.flush()
         except OSError as error:
-            self._give_up(error)
+            self._stop(error)
 
-    def _give_up(self, error: OSError) -> None:
+    def _stop(self, error: OSError) -> None:
         self._over = True
         log.warning("the recording %s ends here, the call goes on: %s", self.path, error)
         with suppress(OSError):  # what could not be written is what the warning is about

@@ -64,9 +64,9 @@ class Timers:
         if self._running:
             left_s = self.running[0].due_at - self._clock()
             loop = asyncio.get_running_loop()
-            self._handle = loop.call_later(min(max(left_s, 0.0), LOOK_S), self._look)
+            self._handle = loop.call_later(min(max(left_s, 0.0), LOOK_S), self._check_due)
 
-    def _look(self) -> None:
+    def _check_due(self) -> None:
         now = self._clock()
         for timer in self.running:
             if timer.due_at <= now:

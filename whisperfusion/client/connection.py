@@ -151,13 +151,13 @@ class Call:
         """
         if audio and self._tts is None:
             tts = self._tts = await self._connect_audio()
-            self._give(self._order.listen(True))
+            self._emit(self._order.listen(True))
             await self._prove()
             self._readers["tts"] = asyncio.create_task(self._read_tts(tts))
         elif not audio and self._tts is not None:
             connection, self._tts = self._tts, None
             await release(connection, tasks=[self._readers.pop("tts")])
-            self._give(self._order.listen(False))
+            self._emit(self._order.listen(False))
 
     async def close(self) -> None:
         """Hang up. Cancelled in the meantime, it leaves nothing open either."""
@@ -187,7 +187,7 @@ class Call:
         return True
 
     async def _go_on(self) -> None:
-        self._give([ConnectionLost()])
+        self._emit([ConnectionLost()])
         await self._release()
         self._options["session"] = self.ready.session
         why = await opened_again(self._open_again, self.resume_s)
@@ -203,7 +203,7 @@ class Call:
         except BaseException:
             await self._release()
             raise
-        self._give([Reconnected(bool(self.ready.resumed), self.ready.messages)])
+        self._emit([Reconnected(bool(self.ready.resumed), self.ready.messages)])
 
     # --- from the server -------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Call:
             if isinstance(event, Closed):
                 return
 
-    def _give(self, events: Iterable[Event]) -> None:
+    def _emit(self, events: Iterable[Event]) -> None:
         if self._closed:
             return
         for event in events:
@@ -252,7 +252,7 @@ class Call:
             await self._room.wait()
 
     def _end(self, reason: str = "") -> None:
-        self._give([Closed(self._reason or reason)])
+        self._emit([Closed(self._reason or reason)])
         self._closed = True
         self._audio_came.set()
 
@@ -269,7 +269,7 @@ class Call:
                         self._reason = "the call reached its time limit"
                     case asr_events.CallEnded(reason):
                         self._reason = reason
-                self._give(self._order.receive_asr(event))
+                self._emit(self._order.receive_asr(event))
                 await self._until_room()
         except WireError as error:
             self._end(str(error))
@@ -293,7 +293,7 @@ class Call:
                     continue
                 if isinstance(message, tts_events.Rejected) and message.code == "refused":
                     self._reason = message.message
-                self._give(self._order.receive_tts(message))
+                self._emit(self._order.receive_tts(message))
                 self._audio_came.set()
                 await self._until_room()
         except WireError as error:

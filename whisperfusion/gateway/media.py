@@ -66,17 +66,17 @@ class Encoder:
             Fraction(1, self._rate),
         )
         self._position += len(pcm)
-        return self._take(frame)
+        return self._convert(frame)
 
     def close(self) -> bytes:
         """What is still held back, and the end of the file."""
-        last = self._take(None)
+        last = self._convert(None)
         if self._container is not None:
             self._mux(None)
             self.__exit__()
         return last + self._out.taken()
 
-    def _take(self, frame: Any) -> bytes:
+    def _convert(self, frame: Any) -> bytes:
         for part in self._converter.feed(frame):
             if self._container is None:
                 self._out.write(part.to_ndarray()[0].astype("<i2").tobytes())

@@ -337,12 +337,12 @@ class _Turn:
                 use.future.cancel()
                 use.outcome = LOST
         if use.outcome is not None and not use.told:
-            self._tell_outcome(use)
+            self._post_outcome(use)
 
     def _invocation(self, use: _Use) -> Invocation:
         return Invocation(self._job.ticket, use.arguments, self._job.timers, self._loop.post)
 
-    def _tell_outcome(self, use: _Use) -> None:
+    def _post_outcome(self, use: _Use) -> None:
         tool, outcome = use.bound.tool, _outcome(use)
         if use.future is None or outcome.own:  # the server's own words
             tool = replace(tool, trusted=True)

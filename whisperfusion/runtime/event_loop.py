@@ -65,7 +65,7 @@ class StallMonitor:
         the durations are measured.
         """
         self._ended, self.started = time.monotonic(), True
-        self._look(self._ended)
+        self._check(self._ended)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGALRM, self._late)
             signal.siginterrupt(signal.SIGALRM, False)
@@ -81,7 +81,7 @@ class StallMonitor:
             self._place = "other threads of this process, or a busy machine"
             self._note(now, over_s)
         self._began, self._place, self._in_round = now, "", True
-        self._look(now)
+        self._check(now)
         if not self._due:
             self._set(STALL_S)
 
@@ -91,7 +91,7 @@ class StallMonitor:
             return
         self._in_round = False
         self._ended = time.monotonic()
-        self._look(self._ended)
+        self._check(self._ended)
         self._note(self._ended, self._ended - self._began)
         if self._place and self._timed:  # the timer is set for the end of this stall
             self._due = 0.0
@@ -103,7 +103,7 @@ class StallMonitor:
         if self._timed:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
 
-    def _look(self, now: float) -> None:
+    def _check(self, now: float) -> None:
         if now - self._cpu_at > LOOK_S:
             self._cpu_s, self._cpu_at = time.process_time(), now
 

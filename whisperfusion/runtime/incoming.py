@@ -100,14 +100,14 @@ class Incoming:
                 raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
-        return self._take()
+        return self._next_frame()
 
     async def idle(self, most_s: float, busy: Callable[[], bool]) -> None:
         """Returns when nothing was received for `most_s` seconds while not `busy`."""
         while (rest := self._received_at + most_s - self._loop.time()) > 0 or busy():  # noqa: ASYNC110
             await asyncio.sleep(max(rest, 1.0))
 
-    def _take(self) -> str | bytes | FrameError:
+    def _next_frame(self) -> str | bytes | FrameError:
         first = self._frames[0]
         if isinstance(first, (bytes, bytearray)) and len(first) > PORTION_BYTES:
             with memoryview(first) as view:

@@ -102,18 +102,18 @@ class Clauses:
             ):
                 cut = self._cut(character)
                 if cut:
-                    ready.append(self._give(cut))
+                    ready.append(self._emit(cut))
             if self._text or not character.isspace():
                 self._text += character
         if not self._given and _surely_ends(self._text):
-            ready.append(self._give(len(self._text)))
+            ready.append(self._emit(len(self._text)))
         return ready
 
     def flush(self) -> str:
         """The rest, when the reply has ended; "" if there is none."""
-        return self._give(len(self._text))
+        return self._emit(len(self._text))
 
-    def _give(self, cut: int) -> str:
+    def _emit(self, cut: int) -> str:
         piece, rest = self._text[:cut].strip(), self._text[cut:].lstrip()
         gone = len(self._text) - len(rest)
         self._text, self._clauses = (

@@ -234,12 +234,12 @@ class Conversation:
                 stops = [
                     one for one in self._endpointer.end_turn() if isinstance(one, SpeechStopped)
                 ]
-                return [*self._endpointing(stops, now), *self._take(event, now)]
+                return [*self._endpointing(stops, now), *self._handle(event, now)]
             case events.TextTyped() | events.CreateReply():
                 self._call.speech_ended_at = now
-        return self._take(event, now)
+        return self._handle(event, now)
 
-    def _take(self, event: events.Event | turn_taking.Found, now: float) -> list[Command]:
+    def _handle(self, event: events.Event | turn_taking.Found, now: float) -> list[Command]:
         """One event of the turns, seen from here; then the pause is looked at again, for more may
         be known.
         """
@@ -265,7 +265,7 @@ class Conversation:
         if self._requests.sound_stops(self._quiet):
             stopping = SoundStopping(self.position - self._quiet)
             urgent = self._requests.urgent(self.position)
-            return [*commands, urgent, *self._take(stopping, now)]
+            return [*commands, urgent, *self._handle(stopping, now)]
         every_s = self.options.interim_every_s
         return [*commands, *self._requests.regular(self.position, self._quiet, every_s)]
 
@@ -284,18 +284,18 @@ class Conversation:
             match event:
                 case SpeechStarted():
                     self._score = self._by_states = None
-                    commands += [event, *self._take(event, now)]
+                    commands += [event, *self._handle(event, now)]
                 case SpeechStopped(at):
                     self._score = self._by_states = None
                     self._call.speech_ended_at = now - (self.position - at) / MICROPHONE_RATE
                     commands += [event, *self._requests.at_pause(at, self.position)]
-                    commands += self._take(event, now)
+                    commands += self._handle(event, now)
                 case TurnDetectionDue(stopped_at):
                     if self.options.turn_detector and self._automatic:
                         self._awaited = stopped_at
                         commands.append(RequestTurnDetection(stopped_at))
                 case TurnEnded():
-                    commands += self._take(event, now)
+                    commands += self._handle(event, now)
         return commands
 
     @property

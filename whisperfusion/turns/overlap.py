@@ -106,7 +106,7 @@ class OverlapClassifier:
         """
         if self.sounds(reply):
             return False
-        self._look_at(reply)
+        self._check(reply)
         guarded = self._guard or self._pauses >= MAX_PAUSES or self._blips >= MAX_BLIPS
         echo = self._quiet_starts < GUARDED_REPLIES and self._may_be_echo(reply, now)
         if guarded or echo or not reply.played:
@@ -128,7 +128,7 @@ class OverlapClassifier:
         self, reply: Reply, now: float, interruptible: bool = True, deferred: bool = False
     ) -> bool:
         """Speech starts over `reply`: should playback be paused? `deferred`: words are."""
-        self._look_at(reply)
+        self._check(reply)
         before, self._suspect = self._suspect, self._may_be_echo(reply, now)
         self._twice, self._deferred = before and self._suspect, deferred
         self._backchannel = self._others = 0
@@ -145,7 +145,7 @@ class OverlapClassifier:
         self._sound = None
         return self.paused
 
-    def _look_at(self, reply: Reply) -> None:
+    def _check(self, reply: Reply) -> None:
         if reply is not self._reply:
             self._reply, self._pauses, self._blips = reply, 0, 0
             self._suspect, self._resumed_at = False, None

@@ -122,7 +122,7 @@ class IsolatedUtterance:
         self._keeper, self._options = keeper, options
         child = keeper.child(0)
         if child is not None:
-            self._begin(child)
+            self._create(child)
             # it is busy: what it thinks of the options comes with the first `accept_audio`
             with suppress(Empty):
                 self._settle(BEGIN_S)
@@ -147,7 +147,7 @@ class IsolatedUtterance:
 
     def _start(self) -> Child:
         if self._child is None:
-            self._begin(self._keeper.child_now())
+            self._create(self._keeper.child_now())
         self._settle(None)
         assert self._child is not None
         return self._child
@@ -158,7 +158,7 @@ class IsolatedUtterance:
         child = self._start()
         return hypothesis(child.ask(method, {"utterance": self.id, **arguments}, pcm).result())
 
-    def _begin(self, child: Child) -> None:
+    def _create(self, child: Child) -> None:
         drop = [child.dropped.popleft() for _ in range(len(child.dropped))]
         self._begun: Call | None = child.ask(
             "create_utterance", {"options": asdict(self._options), "drop": drop}

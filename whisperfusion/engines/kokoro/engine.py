@@ -78,7 +78,7 @@ class Kokoro:
                 "requirements-kokoro.txt in an environment of its own"
             ) from error
         if measure:
-            self._tell_speed(first)
+            self._log_speed(first)
 
     def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
@@ -141,7 +141,7 @@ class Kokoro:
                 self._styles[voice] = numbers.reshape(LONGEST, 1, STYLE)
             return self._styles[voice]
 
-    def _tell_speed(self, voice: str) -> None:
+    def _log_speed(self, voice: str) -> None:
         list(self.synthesize("Ready.", voice))
         began = time.monotonic()
         seconds = sum(map(len, self.synthesize(WARM_UP, voice))) / SPEECH_RATE

@@ -38,7 +38,7 @@ class Tokens:
         )
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._lock = threading.Lock()
-        self._looked = lru_cache(KEPT)(self._look)
+        self._looked = lru_cache(KEPT)(self._tokenized)
         self.frame = lru_cache(64)(self._frame)
 
     def plain(self, text: str) -> str:
@@ -49,7 +49,7 @@ class Tokens:
         """Tokens of `plain(text)`."""
         return self._looked(text)[1]
 
-    def _look(self, text: str) -> tuple[str, int]:
+    def _tokenized(self, text: str) -> tuple[str, int]:
         text = plain_text(text)
         for _ in range(ROUNDS):
             plain = self._tokenize(text, special=False)

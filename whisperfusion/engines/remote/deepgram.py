@@ -197,11 +197,11 @@ class _Sending:
             self._taken += len(audio) // 2
             self._sent.append(audio)
             try:
-                await self._give(audio if self._held else b"".join(self._sent))
+                await self._send_audio(audio if self._held else b"".join(self._sent))
             except Lost:
                 await self._again()
 
-    async def _give(self, audio: bytes) -> None:
+    async def _send_audio(self, audio: bytes) -> None:
         if not self._held:
             self._held.append(await self._asr.pool.take(self._query))
         await self._held[0].send(audio)
@@ -210,7 +210,7 @@ class _Sending:
         """All of it, on another connection."""
         lost = self._held.pop()
         self._asr.pool.put(self._query, lost)
-        await self._give(b"".join(self._sent))
+        await self._send_audio(b"".join(self._sent))
 
     async def _finalize(self) -> None:
         stream = self._held[0]

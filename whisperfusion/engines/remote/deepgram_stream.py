@@ -70,14 +70,14 @@ class LiveStream:
         self._used = True
         if self._unanswered_at is None:
             self._unanswered_at = self._loop.time()
-        await self._give(audio)
+        await self._send(audio)
 
     async def finalize(self, timeout_s: float) -> None:
         """Returns when the results of all that was sent are there. Raises EngineError."""
         end_s = self._sent_s
         if self._finalized_to_s >= end_s - COVERED_S:
             return
-        await self._give(json.dumps({"type": "Finalize"}))
+        await self._send(json.dumps({"type": "Finalize"}))
         deadline = self._loop.time() + timeout_s
         while max(self._finalized_to_s, self._final_to_s) < end_s - COVERED_S:
             self._news.clear()
@@ -111,7 +111,7 @@ class LiveStream:
         self._next.cancel()
         if self.error is None:
             try:
-                await self._give(json.dumps({"type": "CloseStream"}))
+                await self._send(json.dumps({"type": "CloseStream"}))
             except EngineError:
                 pass
             else:
@@ -125,7 +125,7 @@ class LiveStream:
     def _sent_s(self) -> float:
         return self._sent / MICROPHONE_RATE
 
-    async def _give(self, data: str | bytes) -> None:
+    async def _send(self, data: str | bytes) -> None:
         from websockets.exceptions import ConnectionClosed
 
         self._check()
@@ -148,7 +148,7 @@ class LiveStream:
 
     async def _say_alive(self) -> None:
         try:
-            await self._give(json.dumps({"type": "KeepAlive"}))
+            await self._send(json.dumps({"type": "KeepAlive"}))
         except EngineError as error:
             self.error = self.error or error
 

@@ -27,17 +27,17 @@ class TokenStream:
         """The text that `ids` add; "" while a character is unfinished."""
         self._window.extend(ids)
         text = self._difference()
-        return "" if text.endswith(UNFINISHED) else self._give(text)
+        return "" if text.endswith(UNFINISHED) else self._emit(text)
 
     def flush(self) -> str:
         """What was held back: an unfinished character is U+FFFD for good."""
-        return self._give(self._difference())
+        return self._emit(self._difference())
 
     def _difference(self) -> str:
         before, now = self._decode(self._window[: self._shown]), self._decode(self._window)
         return now[len(before) :]
 
-    def _give(self, text: str) -> str:
+    def _emit(self, text: str) -> str:
         # a window that gave nothing stays: without it the next token would look like the first
         if text:
             self._window = self._window[self._shown :]

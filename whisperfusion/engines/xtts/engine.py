@@ -93,7 +93,7 @@ class XTTS:
         self._name_voices(first)
         self._pool.submit(self._speaker, self.voices[0]).result()
         if measure:
-            self._tell_speed()
+            self._log_speed()
 
     def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
@@ -197,7 +197,7 @@ class XTTS:
                     raise EngineError(f"XTTS made sound that is not a number of {text[:80]!r}")
                 yield np.clip(pcm, -1.0, 1.0)
 
-    def _tell_speed(self) -> None:
+    def _log_speed(self) -> None:
         list(self.synthesize("Ready."))
         began = time.monotonic()
         seconds = sum(map(len, self.synthesize(WARM_UP))) / SPEECH_RATE

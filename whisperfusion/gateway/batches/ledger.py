@@ -57,7 +57,7 @@ class Ledger:
             except OSError:  # the disk is full: half a line would join the next one
                 os.truncate(path, before)
                 raise
-        self._take(name, custom_id, len(line))
+        self._count(name, custom_id, len(line))
 
     def counts(self, total: int) -> Counts:
         return Counts(total, self._counted[OUTPUT], self._counted[ERROR])
@@ -90,11 +90,11 @@ class Ledger:
                 if custom_id is None:
                     break
                 whole += len(line)
-                self._take(name, custom_id, len(line))
+                self._count(name, custom_id, len(line))
         if whole < path.stat().st_size:
             os.truncate(path, whole)
 
-    def _take(self, name: str, custom_id: str, size: int) -> None:
+    def _count(self, name: str, custom_id: str, size: int) -> None:
         self.done.add(custom_id)
         self._counted[name] += 1
         self.size += size

@@ -87,7 +87,7 @@ class Runner:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         if self._store.folder.is_dir():
-            self._spawn(self._take_up_earlier())
+            self._spawn(self._resume_earlier())
         try:
             yield
         finally:
@@ -105,7 +105,7 @@ class Runner:
         """
         if not self._begun:
             await self._call(self._store.open)
-            self._begin()
+            self._resume()
         return await self._call(function, *args, **named)
 
     def metrics(self) -> tuple[tuple[str, float], ...]:
@@ -131,18 +131,18 @@ class Runner:
 
     # --- from the first look to the end of a batch ----------------------------------------------
 
-    async def _take_up_earlier(self) -> None:
+    async def _resume_earlier(self) -> None:
         """Batches of before. A predecessor that is ending may still have the folder."""
         while not self._begun:
             try:
                 if not await self._call(self._store.open_for_work):
                     return
-                self._begin()
+                self._resume()
             except ApiError as problem:
                 log.debug("batches of before are not gone on with yet: %s", problem)
                 await asyncio.sleep(self._pace.down_s)
 
-    def _begin(self) -> None:
+    def _resume(self) -> None:
         """The store is open: go on with what it has."""
         if self._begun:
             return

@@ -172,9 +172,9 @@ class Realtime:
                 if receiving.done():
                     message, receiving = receiving.result(), None
                     await self._receive(message)
-                    await self._begin()
+                    await self._start_call()
                 elif self._begins:
-                    await self._begin()
+                    await self._start_call()
                 elif left > self._idle_s and not lost.done():
                     await self._call.rest()
             await self._close(1011, "this session cannot go on; connect again")
@@ -182,7 +182,7 @@ class Realtime:
             for task in filter(None, (lost, receiving)):
                 task.cancel()
 
-    async def _begin(self) -> None:
+    async def _start_call(self) -> None:
         """The agent speaks first, or the conversation goes on, so the call begins with the
         session."""
         if not self._begins:
@@ -215,7 +215,7 @@ class Realtime:
                 raise RealtimeError("invalid_value", problem, "type")
             if self._goes_on and given.get("type") != "session.update":
                 self._goes_on = False
-                await self._begin()  # what was said before comes before what the client says
+                await self._start_call()  # what was said before comes before what the client says
             await handler(given)
         except RealtimeError as problem:
             await self._send(error(problem, given.get("event_id")))

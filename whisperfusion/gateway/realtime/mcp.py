@@ -76,9 +76,9 @@ class McpTools:
         for server in servers:
             known = self._lists.get(server.label)
             if known is None or known.server != server:
-                await self._begin(server)
+                await self._start_listing(server)
 
-    async def _begin(self, server: ClientServer) -> _List:
+    async def _start_listing(self, server: ClientServer) -> _List:
         item = list_item(new_id("mcpl"), server.label)
         begun = self._lists[server.label] = _List(server, item)
         await self._added(item)
@@ -96,7 +96,7 @@ class McpTools:
         if known.item is None and known.listed == message:
             return  # of the same server in the next call
         if known.item is None:
-            known = await self._begin(known.server)
+            known = await self._start_listing(known.server)
         assert known.item is not None
         gone = [name for name, (label, _) in self._names.items() if label == message.server]
         for name in gone:

@@ -144,7 +144,7 @@ class Response:
         if self.over:
             return
         id = new_id("item")
-        index = await self._begin(call_item(id, call_id, name, "", "in_progress"))
+        index = await self._add_item(call_item(id, call_id, name, "", "in_progress"))
         place = {"response_id": self.id, "item_id": id, "output_index": index, "call_id": call_id}
         await self._send(event("response.function_call_arguments.delta", **place, delta=arguments))
         await self._send(
@@ -160,14 +160,14 @@ class Response:
             return None
         use = self._uses.get(used.id)
         if use is None:
-            use = self._uses[used.id] = await self._begin_use(used, label, name)
+            use = self._uses[used.id] = await self._start_use(used, label, name)
         elif not use.waits:
             await self._result(use, used.output, used.error)
         return use
 
-    async def _begin_use(self, used: ToolUsed, label: str, name: str) -> Use:
+    async def _start_use(self, used: ToolUsed, label: str, name: str) -> Use:
         id, arguments = new_id("mcp"), used.arguments
-        index = await self._begin(mcp_call_item(id, label, name, ""))
+        index = await self._add_item(mcp_call_item(id, label, name, ""))
         place = {"response_id": self.id, "item_id": id, "output_index": index}
         await self._send(event("response.mcp_call_arguments.delta", **place, delta=arguments))
         await self._send(event("response.mcp_call_arguments.done", **place, arguments=arguments))
@@ -175,7 +175,7 @@ class Response:
         if used.approval:
             await self._item_done(use.item, index)
             request = request_item(used.id, label, name, arguments)
-            await self._finish_item(request, await self._begin(request))
+            await self._finish_item(request, await self._add_item(request))
         else:
             await self._send(event("response.mcp_call.in_progress", item_id=id, output_index=index))
         return use
@@ -199,7 +199,7 @@ class Response:
             await self._send(event(f"response.mcp_call.{kind}", **place))
             await self._kept(use.item)
 
-    async def _begin(self, item: dict[str, Any]) -> int:
+    async def _add_item(self, item: dict[str, Any]) -> int:
         """Where the item is in the response."""
         index, self._count = self._count, self._count + 1
         await self._send(
@@ -212,7 +212,7 @@ class Response:
         if self.item is not None:
             return
         self.item = answer_item(new_id("item"), self.modality, None, "in_progress")
-        self._index = await self._begin(self.item)
+        self._index = await self._add_item(self.item)
         await self._send(
             event("response.content_part.added", **self._place(), part=announced(self.modality, ""))
         )

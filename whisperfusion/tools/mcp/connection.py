@@ -149,7 +149,7 @@ class Connection:
             async with _listening(client, self._stale.set):
                 while True:
                     self._stale.clear()
-                    self._take(await asyncio.wait_for(_listed(client), self._bounds.list_s))
+                    self._handle(await asyncio.wait_for(_listed(client), self._bounds.list_s))
                     self._client = client
                     self._up.set()
                     with suppress(asyncio.TimeoutError):
@@ -188,7 +188,7 @@ class Connection:
         if "list_changed" in str(getattr(message, "method", "")):
             self._stale.set()
 
-    def _take(self, listed: list[Tool]) -> None:
+    def _handle(self, listed: list[Tool]) -> None:
         tools = adapted(self.label, self.server, listed, self.call, self._bounds.most)
         if [one.tool for one in tools] == [one.tool for one in self.tools] and self._up.is_set():
             return
