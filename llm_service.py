@@ -153,7 +153,7 @@ class Service:
 
     def summarize(self) -> None:
         """About once a second: perhaps there is time for that."""
-        self.summaries.begin(self.worker.busy_since() is not None or self.worker.waiting() > 0)
+        self.summaries.start(self.worker.busy_since() is not None or self.worker.waiting() > 0)
 
     def _work(self, ticket: Ticket, job: Job) -> None:
         if isinstance(job, Generate):

@@ -99,7 +99,7 @@ class Attacker:
         finally:
             watching.cancel()
         tally.seconds = time.monotonic() - began
-        account = await self._bystander.take() if self._bystander is not None else Account()
+        account = await self._bystander.collect() if self._bystander is not None else Account()
         restarts = await asyncio.to_thread(self._target.restarts) - before - killed
         lost = account.lost if beside else []
         row = Row(
@@ -129,7 +129,7 @@ async def attacks(target: Target, plan: Plan, parts: Sequence[str]) -> dict[str,
     bystander.start()
     attacker, rows = Attacker(target, bystander), []
     try:
-        await bystander.take()
+        await bystander.collect()
         if plan.settle_s:
             await warm_up(target, plan)
         memory, descriptors = target.memory(), target.descriptors()

@@ -86,9 +86,9 @@ class Generator:
         for process in self._processes:
             process.start()
 
-    def take(self) -> Seen:
+    def collect(self) -> Seen:
         """What was seen since the last call of this."""
-        return self._ask("take")
+        return self._ask("collect")
 
     def stop(self) -> Seen:
         """No caller begins another turn; returns when the open ones are over, and all hung up."""
@@ -189,7 +189,7 @@ class _Part:
         seen = Seen(late_s=self._seen.late_s, left_out=self._seen.left_out)
         self._seen.late_s, self._seen.left_out = 0.0, 0
         for call in self._calls:
-            seen.tally.add(call.take())
+            seen.tally.add(call.collect())
             seen.phases[call.phase.value] = seen.phases.get(call.phase.value, 0) + 1
         used = resource.getrusage(resource.RUSAGE_SELF)
         seen.cpu_s = used.ru_utime + used.ru_stime
@@ -255,7 +255,7 @@ def run(plan: Plan, seconds: float, out: Path, servers: Cells, every_s: float) -
         while True:
             left = seconds - (reported - began)
             time.sleep(max(0.0, min(every_s, left)))
-            seen = generator.take() if left > every_s else generator.stop()
+            seen = generator.collect() if left > every_s else generator.stop()
             now, used = time.monotonic(), costs(servers.pids, servers.balancer)
             seen.cpu_s, spent = seen.cpu_s - spent, seen.cpu_s
             row = row_of(seen, now - reported, used, before)

@@ -212,7 +212,7 @@ class Call:
         self.tally.sent, line.sent = self.tally.sent + line.sent, 0
         self.tally.received, line.received = self.tally.received + line.received, 0
 
-    def take(self) -> Tally:
+    def collect(self) -> Tally:
         """What was counted since the last call of this."""
         for line in (self._asr, self._tts):
             if line is not None:

@@ -176,7 +176,7 @@ class Live:
 
         self._asr, self._vad, self._options = asr, Silero(), ASROptions(language=language)
 
-    def hear(self, pcm: Samples) -> str:
+    def transcribe(self, pcm: Samples) -> str:
         """All that was said, of all turns."""
         from whisperfusion.call.audio_input import AudioInput
         from whisperfusion.turns import events
@@ -247,7 +247,7 @@ def spoken(only: Sequence[str] = ()) -> Iterator[tuple[str, str, str, Samples]]:
 def repetitions(asr: Any, only: Sequence[str]) -> dict[str, list[Result]]:
     live = Live(asr)
     ways: dict[str, Callable[[Samples], str]] = {
-        "live": live.hear,
+        "live": live.transcribe,
         "file": lambda pcm: as_file(asr, pcm),
     }
     found: dict[str, list[Result]] = {way: [] for way in ways}
@@ -273,7 +273,7 @@ def word_error_rates(asr: Any) -> dict[str, Any]:
 
     live = Live(asr)
     found: dict[str, Any] = {}
-    for way, hear in (("live", live.hear), ("file", lambda pcm: as_file(asr, pcm))):
+    for way, hear in (("live", live.transcribe), ("file", lambda pcm: as_file(asr, pcm))):
         pairs = [(recording.text, hear(recording.pcm)) for recording in recordings()]
         found[way] = word_errors(pairs)
         print(

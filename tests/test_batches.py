@@ -206,8 +206,8 @@ def test_half_a_line_is_cut_off_and_no_result_is_written_twice(tmp_path):
     for number, failed in enumerate((False, True, False)):
         ledger.append(str(number), lines.answered("id", str(number), 200, {"n": number}), failed)
     ledger.append("0", lines.answered("id", "0", 500, {}), True)
-    ledger.begin(7)
-    ledger.begin(7)
+    ledger.start(7)
+    ledger.start(7)
     ledger.interrupted(7)
     size, output = ledger.size, tmp_path / "output.jsonl"
     with open(output, "ab") as file:

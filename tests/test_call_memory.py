@@ -514,7 +514,7 @@ async def test_a_long_reply_is_looked_at_seldom_and_to_its_end():
     saved: list[Session] = []
     memory = CallMemory(Session("s", 0.0, 0.0), None, saved.append)
     reply = LongReply()
-    memory.begin(reply, Timers(print))  # type: ignore[arg-type]
+    memory.start(reply, Timers(print))  # type: ignore[arg-type]
     for _ in range(1000):
         reply.heard += 1
         memory.keep()
@@ -560,7 +560,7 @@ def test_tools_of_a_reply_that_is_not_finished_are_kept():
         Conversation("a", Options("Be nice.")),
         CallMemory(Session("s", 0.0, 0.0), None, lambda record: None),
     )
-    kept.begin(conversation, Timers(print))
+    kept.start(conversation, Timers(print))
     conversation.receive(events.TextTyped("set a timer"), 1.0)
     ticket = conversation.reply_ticket
     assert ticket is not None

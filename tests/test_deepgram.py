@@ -227,7 +227,7 @@ def test_recordings_go_by_rest(server, asr):
 
 def test_little_audio_may_be_finalized_without_an_answer(server, asr):
     """As the server does where it holds nothing back."""
-    stream = asr.http.run(asr.pool.take("language=en"))
+    stream = asr.http.run(asr.pool.acquire("language=en"))
     asr.http.run(stream.send(bytes(2 * SECOND)))
     asr.http.run(stream.finalize(10.0))
     stream._final_to_s = stream._finalized_to_s = 0.5  # as if the rest was never told

@@ -62,7 +62,7 @@ def test_a5_relative_what_is_read_ahead_gives_way_to_a_question_and_stops_when_n
         pieces = idle.prefill(lines)
         assert next(pieces) == ""
         if turn == 1:
-            asked = idle._pace.begin()
+            asked = idle._pace.start()
             assert not any(pieces)  # it ends
             asked.end()
         pieces.close()
@@ -72,7 +72,7 @@ def test_a5_relative_what_is_read_ahead_gives_way_to_a_question_and_stops_when_n
 
 def test_a5_relative_nothing_is_read_ahead_while_replies_go_on_beginning(idle):
     lines = [("system", "You are number 3."), ("user", "Which birds fly over the sea at night?")]
-    asked = idle._pace.begin()
+    asked = idle._pace.start()
     assert not any(idle.prefill(lines))  # it ends, and leaves its thread to replies
     assert not idle._slots.known(idle._fitting.fit((*lines, ("user", "")), NO_TOOLS, 1900))
     asked.end()
@@ -164,12 +164,12 @@ def test_a5_relative_a_question_does_not_wait_for_what_is_read_ahead_for_it():
 
 def test_a5_relative_a_full_memory_loses_what_was_used_longest_ago_and_nothing_at_work():
     slots = Slots(6, 1000)
-    at_work = slots.take((("user", "one"),), 600, 0.0)
-    idle = [slots.take((("user", f"{name} idle"),), 120, 0.0) for name in ("two", "six", "ten")]
+    at_work = slots.acquire((("user", "one"),), 600, 0.0)
+    idle = [slots.acquire((("user", f"{name} idle"),), 120, 0.0) for name in ("two", "six", "ten")]
     for slot in idle:
         slots.release(slot)
-    asked = slots.take((("user", "what now"),), 125, 0.0)
+    asked = slots.acquire((("user", "what now"),), 125, 0.0)
     assert asked.evicted == idle[:1] and not at_work.evicted  # 600 + 3 x 120 + 125 > 1000
     slots.cleared(asked.evicted.pop())
     slots.release(asked)
-    assert slots.take((("user", "at last"),), 30, 0.0).evicted == []
+    assert slots.acquire((("user", "at last"),), 30, 0.0).evicted == []

@@ -62,7 +62,9 @@ def one(spoken: dict[str, np.ndarray], start: str) -> np.ndarray:
 
 def test_c1_live_speech_that_repeats_itself_is_kept(whisper, spoken):
     live = repetitions.Live(whisper)
-    recognized = {text: live.hear(pcm) for text, pcm in spoken.items() if text.startswith(REPEATED)}
+    recognized = {
+        text: live.transcribe(pcm) for text, pcm in spoken.items() if text.startswith(REPEATED)
+    }
     assert {
         text: lost for text in recognized if (lost := repetitions.lost(text, recognized[text])[0])
     } == {}

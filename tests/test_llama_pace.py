@@ -19,7 +19,7 @@ class Clock:
 
 
 def begun(pace: Pace) -> Writing:
-    reply = pace.begin()
+    reply = pace.start()
     for piece in (LONG, *[" "] * (BEGINNING - 1)):
         assert not reply.must_wait
         reply.wrote(piece)
@@ -33,19 +33,19 @@ def test_a_reply_that_is_far_ahead_waits_while_another_begins_and_goes_on_then()
     pace = Pace(1, Clock())
     ahead = begun(pace)
     assert not ahead.must_wait  # alone
-    other = pace.begin()
+    other = pace.start()
     assert ahead.must_wait and not other.must_wait
     other.end()
     other.end()  # a second end is none
     assert not ahead.must_wait
-    pace.begin()
+    pace.start()
     assert ahead.must_wait
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_those_who_begin_go_one_after_the_other(at_once):
     pace = Pace(at_once, Clock())
-    replies = [pace.begin() for _ in range(4)]
+    replies = [pace.start() for _ in range(4)]
     order = []
     while waiting := [reply for reply in replies if reply not in order]:
         going = [reply for reply in waiting if not reply.must_wait]
@@ -59,9 +59,9 @@ def test_those_who_begin_go_one_after_the_other(at_once):
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_a_long_prompt_is_read_while_no_short_one_waits(at_once):
     pace = Pace(at_once, Clock())
-    long, later = pace.begin(long=True), pace.begin(long=True)
+    long, later = pace.start(long=True), pace.start(long=True)
     assert not long.must_wait and later.must_wait
-    short = pace.begin()
+    short = pace.start()
     assert long.must_wait and not short.must_wait
     short.end()
     assert not long.must_wait
@@ -79,7 +79,7 @@ def test_a_long_prompt_is_read_while_no_short_one_waits(at_once):
 )
 def test_a_reply_begins_until_its_first_clause_is_there(pieces, over):
     pace = Pace(1, Clock())
-    first, second = pace.begin(), pace.begin()
+    first, second = pace.start(), pace.start()
     for piece in pieces:
         assert second.must_wait
         first.wrote(piece)
@@ -90,7 +90,7 @@ def test_whoever_would_run_dry_goes_on():
     clock = Clock()
     pace = Pace(1, clock)
     ahead = begun(pace)
-    pace.begin()
+    pace.start()
     assert ahead.must_wait
     clock.now += 3.0
     assert not ahead.must_wait
@@ -98,7 +98,7 @@ def test_whoever_would_run_dry_goes_on():
 
 def test_pieces_without_text_are_none():
     pace = Pace(1, Clock())
-    reply, other = pace.begin(), pace.begin()
+    reply, other = pace.start(), pace.start()
     for _ in range(BEGINNING + 1):
         reply.wrote("")
     assert other.must_wait and reply.pieces == 0
@@ -106,7 +106,7 @@ def test_pieces_without_text_are_none():
 
 def test_waiting_ends_when_one_of_them_has_begun():
     pace = Pace(1)
-    first, second = pace.begin(), pace.begin()
+    first, second = pace.start(), pace.start()
     threading.Timer(0.05, first.end).start()
     pace.wait(30.0)
     assert not second.must_wait

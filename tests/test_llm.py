@@ -174,7 +174,7 @@ def test_a_reply_that_is_ahead_waits_for_one_that_begins_and_then_goes_on_as_if_
         temperature=0.0,
     )
     pieces = [next(piece for piece in reply if piece)]
-    other = still_pace.begin()
+    other = still_pace.start()
     try:
         pieces += until_silent(reply)
         # it waits; what it writes is 100 characters and more
@@ -194,7 +194,7 @@ def test_closing_a_reply_that_waits_frees_its_slot(llama, still_pace):
         temperature=0.0,
     )
     next(piece for piece in reply if piece)
-    other = still_pace.begin()
+    other = still_pace.start()
     try:
         list(until_silent(reply))
         (slot,) = (slot for slot in llama._slots._slots if slot.busy)
@@ -253,7 +253,7 @@ def test_a_dialogue_keeps_its_slot():
     head, slots = ("system", "You are kind. " * 20), Slots(3, 1000)
 
     def use(*texts: str) -> int:
-        slot = slots.take((head, *(("user", text) for text in texts)), 10, waited_s=0.0)
+        slot = slots.acquire((head, *(("user", text) for text in texts)), 10, waited_s=0.0)
         assert slot is not None
         slots.release(slot)
         return slot.id
@@ -273,54 +273,54 @@ def test_a_slot_is_waited_for_only_where_it_pays():
         ),
         Slots(2, 1000),
     )
-    running = slots.take(lines, 600, 0.0)
+    running = slots.acquire(lines, 600, 0.0)
     longer = (*lines[:2], ("user", "and what is the time in Paris"))
     # an older guess of the same words: it ends soon
-    assert slots.take(longer, 100, waited_s=0.0) is None
-    other = slots.take(longer, 100, waited_s=1.0)
+    assert slots.acquire(longer, 100, waited_s=0.0) is None
+    other = slots.acquire(longer, 100, waited_s=1.0)
     assert other is not None and other is not running
     slots.release(other)
-    similar = slots.take((lines[0], ("user", "what is the matter")), 100, waited_s=0.01)
+    similar = slots.acquire((lines[0], ("user", "what is the matter")), 100, waited_s=0.01)
     # another call, which began with the same words: reading those costs less than the wait
     assert similar is other
     slots.release(similar)
     # no memory left for so much
-    assert slots.take((("user", "apples"),), 500, waited_s=9.0) is None
+    assert slots.acquire((("user", "apples"),), 500, waited_s=9.0) is None
     slots.release(running)
-    assert slots.take((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
+    assert slots.acquire((("user", "apples"),), 5000, waited_s=0.0) is not None  # alone it may try
 
 
 def test_a_prompt_waits_for_its_slot_by_what_would_have_to_be_read_elsewhere():
     head, slots = ("system", "You are kind. " * 60), Slots(2, 4000)
-    assert slots.take((head, ("user", "what is")), 10, 0.0) is not None
+    assert slots.acquire((head, ("user", "what is")), 10, 0.0) is not None
     more = (head, ("user", "what is the time"))
-    assert slots.take(more, 10, 0.2) is None  # the other slot has read nothing
-    warm = slots.take((head,), 10, 0.0)
+    assert slots.acquire(more, 10, 0.2) is None  # the other slot has read nothing
+    warm = slots.acquire((head,), 10, 0.0)
     slots.answered(warm, "")
     slots.release(warm)
-    assert slots.take(more, 10, 0.05) is warm  # but for a few words it has
+    assert slots.acquire(more, 10, 0.05) is warm  # but for a few words it has
 
 
 def test_a_slot_that_nobody_listens_to_any_more_is_waited_for():
     slots, asked = Slots(3, 1000), (("system", "kind"), ("user", "what is"))
-    running = slots.take(asked, 10, 0.0)
+    running = slots.acquire(asked, 10, 0.0)
     longer = (*asked[:1], ("user", "what is rain"))
-    other = slots.take(longer, 10, waited_s=0.1)
+    other = slots.acquire(longer, 10, waited_s=0.1)
     assert other is not None and other is not running
     slots.release(other)
     slots.leave(other)
     slots.release(running)
-    again = slots.take(longer, 10, 0.0)
+    again = slots.acquire(longer, 10, 0.0)
     slots.leave(again)
-    assert slots.take((*asked[:1], ("user", "what is rain like")), 10, waited_s=0.1) is None
+    assert slots.acquire((*asked[:1], ("user", "what is rain like")), 10, waited_s=0.1) is None
     much = (("system", "kind"), ("user", "a long story " * 300))
-    read = slots.take(much, 10, 0.0)
+    read = slots.acquire(much, 10, 0.0)
     slots.leave(read)
-    assert slots.take(much, 10, waited_s=1.0) is None  # to read it again takes longer
+    assert slots.acquire(much, 10, waited_s=1.0) is None  # to read it again takes longer
     slots.release(read)
     slots.release(again)
     assert (
-        slots.take((*asked[:1], ("user", "what is rain like")), 10, waited_s=0.1) is again
+        slots.acquire((*asked[:1], ("user", "what is rain like")), 10, waited_s=0.1) is again
         and not again.left
     )
 
@@ -328,7 +328,7 @@ def test_a_slot_that_nobody_listens_to_any_more_is_waited_for():
 def test_what_a_slot_holds_but_for_a_few_words_is_known():
     slots, asked = Slots(2, 1000), (("system", "kind"), ("user", "what is the time"))
     assert not slots.known(asked)
-    slot = slots.take(asked, 10, 0.0)
+    slot = slots.acquire(asked, 10, 0.0)
     slots.answered(slot, "It", read=False)  # it was stopped
     assert not slots.known(asked)
     slots.answered(slot, "It is noon. " * 9)
@@ -336,22 +336,22 @@ def test_what_a_slot_holds_but_for_a_few_words_is_known():
     told = (*asked, ("assistant", "It is noon. " * 9))
     assert slots.known(asked) and slots.known(told) and slots.known((*told, ("user", "")))
     assert not slots.known((*told, ("user", "and what time is it in Rome")))
-    again = slots.take((*asked, ("assistant", "It is"), ("user", "stop")), 10, 0.0)
+    again = slots.acquire((*asked, ("assistant", "It is"), ("user", "stop")), 10, 0.0)
     assert again is slot  # a dialogue keeps its slot, also when little of a long answer was heard
 
 
 def test_cold_slots_are_warmed_one_by_one_while_nobody_is_served():
     head, slots = (("system", "kind"),), Slots(3, 1000)
-    first = slots.take_cold(head)
-    assert first and slots.take_cold(head) is False  # the first is being warmed
+    first = slots.acquire_cold(head)
+    assert first and slots.acquire_cold(head) is False  # the first is being warmed
     slots.release(first)
-    served = slots.take((*head, ("user", "hello")), 10, 0.0)
+    served = slots.acquire((*head, ("user", "hello")), 10, 0.0)
     # the call that is served comes first, and gets a warm one
-    assert served is first and slots.take_cold(head) is False
+    assert served is first and slots.acquire_cold(head) is False
     slots.release(served)
     for _ in range(2):
-        slots.release(slots.take_cold(head))
-    assert slots.take_cold(head) is None
+        slots.release(slots.acquire_cold(head))
+    assert slots.acquire_cold(head) is None
 
 
 @pytest.mark.parametrize(
@@ -621,6 +621,6 @@ def test_a5_relative_functions_that_fill_the_model_are_refused(llama):
 
 def test_a5_relative_long_prompts_leave_room_for_short_ones():
     slots = Slots(8, 8000)
-    taken = [slots.take((("user", f"{n} " * 500),), 2000, waited_s=9.0) for n in range(4)]
+    taken = [slots.acquire((("user", f"{n} " * 500),), 2000, waited_s=9.0) for n in range(4)]
     assert [one is not None for one in taken] == [True, True, True, False]
-    assert all(slots.take((("user", f"short {n}"),), 900, waited_s=9.0) for n in range(2))
+    assert all(slots.acquire((("user", f"short {n}"),), 900, waited_s=9.0) for n in range(2))

@@ -112,7 +112,7 @@ async def test_a_turn_that_is_answered_is_timed():
         words = call.voice.words
         await answer(one, words, answer_of(words))
         await until(lambda: call.tally.answered == 1)
-        seen = call.take()
+        seen = call.collect()
         assert (seen.turns, seen.foreign, seen.wrong, seen.unheard) == (1, 0, 0, 0)
         assert len(seen.first_sound_s) == 1 and seen.sent > 0 and seen.received > 0
         assert one.told("listen_secret") == [] and one.said[0]["listen_secret"] == "s"
@@ -186,7 +186,7 @@ def test_a_few_callers_at_a_server(scripted_server):
     while total.tally.answered < 4:
         assert time.monotonic() < deadline, total
         time.sleep(0.1)
-        total.add(generator.take())
+        total.add(generator.collect())
     used = costs([scripted_server.process.pid])
     last = generator.stop()
     total.add(last)
@@ -215,7 +215,7 @@ def test_cells_of_its_own_behind_a_balancer():
         while total.tally.answered < 8:
             assert time.monotonic() < deadline, total
             time.sleep(0.1)
-            total.add(generator.take())
+            total.add(generator.collect())
         used = costs(started.pids, started.balancer)
         total.add(generator.stop())
     assert (total.tally.foreign, total.tally.stuck, total.tally.errors) == (0, 0, 0), total

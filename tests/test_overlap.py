@@ -37,7 +37,7 @@ def answer(text: str = ANSWER, turn: int = 1, started: bool = True) -> Reply:
 
 def over(reply: Reply) -> OverlapClassifier:
     overlaps = OverlapClassifier()
-    overlaps.begin(reply, 50.0)
+    overlaps.start(reply, 50.0)
     return overlaps
 
 
@@ -119,28 +119,28 @@ def test_without_words_in_time_a_sound_that_goes_on_takes_the_turn_and_one_that_
     assert classified(over(answer()), "", too_late=True) is Overlap.FALSE_INTERRUPTION
     assert classified(over(answer()), "I", too_late=True) is Overlap.INTERRUPTION
     guarded = echoing()
-    guarded.begin(answer(turn=2), 50.0)
+    guarded.start(answer(turn=2), 50.0)
     # the answer goes on meanwhile
     assert classified(guarded, "", speaking=True, too_late=True) is Overlap.UNDECIDED
 
 
 def test_under_the_guard_what_came_back_so_far_is_left_behind():
     overlaps = echoing()
-    overlaps.begin(answer(turn=2), 50.0)
+    overlaps.start(answer(turn=2), 50.0)
     assert classified(overlaps, "leaves at nine", speaking=True) is Overlap.ECHO
     assert classified(overlaps, "mm-hmm", speaking=True) is Overlap.UNDECIDED
 
 
 def test_where_no_echo_is_known_the_sound_stops_at_once():
-    assert OverlapClassifier().begin(answer(), 50.0) and OverlapClassifier().begin(
+    assert OverlapClassifier().start(answer(), 50.0) and OverlapClassifier().start(
         answer(started=False), 50.0
     )
 
 
 def test_after_an_echo_the_sound_goes_on_until_words_decide():
     overlaps = echoing()
-    assert not overlaps.begin(answer(), 50.0) and not overlaps.paused
-    assert overlaps.begin(
+    assert not overlaps.start(answer(), 50.0) and not overlaps.paused
+    assert overlaps.start(
         answer(started=False), 50.0
     )  # nothing sounds yet, so nothing can come back
 
@@ -148,13 +148,13 @@ def test_after_an_echo_the_sound_goes_on_until_words_decide():
 def test_what_begins_right_after_our_first_sound_is_heard_to_its_end_and_need_only_sound_like_us():
     overlaps, reply = OverlapClassifier(), answer("The capital of France is Paris.")
     reply.first_sound_at = 10.0
-    overlaps.begin(reply, 10.0 + ECHO_LAG_S)
+    overlaps.start(reply, 10.0 + ECHO_LAG_S)
     assert classified(overlaps, "but I", speaking=True, known_s=0.6) is Overlap.UNDECIDED
     assert classified(overlaps, "but a cab it all of") is Overlap.FALSE_INTERRUPTION
     assert classified(overlaps, "what about Spain") is Overlap.INTERRUPTION
     later, reply = OverlapClassifier(), answer("The capital of France is Paris.")
     reply.first_sound_at = 10.0
-    later.begin(reply, 10.1 + ECHO_LAG_S)
+    later.start(reply, 10.1 + ECHO_LAG_S)
     assert (
         classified(later, "but I", speaking=True) is Overlap.INTERRUPTION
         and classified(later, "but a cab it all of") is Overlap.INTERRUPTION
@@ -164,7 +164,7 @@ def test_what_begins_right_after_our_first_sound_is_heard_to_its_end_and_need_on
 def begun_with(reply: Reply, after_s: float = 0.4) -> OverlapClassifier:
     """Speech starts `after_s` of the first sound of `reply`, for the first time in the call."""
     overlaps, reply.first_sound_at = OverlapClassifier(), 10.0
-    assert overlaps.begin(reply, 10.0 + after_s)
+    assert overlaps.start(reply, 10.0 + after_s)
     return overlaps
 
 
@@ -211,10 +211,10 @@ def test_who_has_said_something_may_be_quick_twice():
     ):
         overlaps, reply = OverlapClassifier(), answer()
         reply.first_sound_at = 10.0
-        overlaps.begin(reply, 10.4)
+        overlaps.start(reply, 10.4)
         assert classified(overlaps, "Bye, sir", speech_s=0.8) is Overlap.DEFERRED
         overlaps.resumed(12.0)
-        assert overlaps.begin(reply, 12.4, deferred=True) and overlaps.paused
+        assert overlaps.start(reply, 12.4, deferred=True) and overlaps.paused
         assert classified(overlaps, text, speech_s=speech_s) is found, text
 
 
@@ -223,7 +223,7 @@ def test_what_has_no_words_the_third_time_is_known_when_more_of_it_was_heard():
     overlaps = begun_with(reply)
     for at in (12.0, 14.0):
         overlaps.resumed(at)
-        paused = overlaps.begin(reply, at + 0.3, deferred=True)
+        paused = overlaps.start(reply, at + 0.3, deferred=True)
     assert not paused
     assert classified(overlaps, "", speech_s=0.8) is Overlap.DEFERRED
     assert classified(overlaps, "", speech_s=1.6) is Overlap.FALSE_INTERRUPTION
@@ -240,7 +240,7 @@ def test_what_has_no_words_the_third_time_is_known_when_more_of_it_was_heard():
 )
 def test_where_our_words_came_back_a_scrap_takes_no_turn(text, found):
     overlaps = echoing()
-    overlaps.begin(answer(turn=2), 50.0)
+    overlaps.start(answer(turn=2), 50.0)
     assert (
         classified(overlaps, text) is found
         and classified(over(answer()), text) is Overlap.INTERRUPTION
@@ -256,9 +256,9 @@ def test_what_begins_with_our_sound_again_is_judged_as_a_whole():
         answer("The capital of France is Paris, which is a large old city."),
     )
     reply.first_sound_at = 10.0
-    overlaps.begin(reply, 10.4)
+    overlaps.start(reply, 10.4)
     overlaps.resumed(12.0)
-    assert not overlaps.begin(reply, 12.4)
+    assert not overlaps.start(reply, 12.4)
     assert classified(overlaps, "But a lot of friends", speaking=True) is Overlap.UNDECIDED
     assert (
         classified(overlaps, "I have seven more things to say to you about that now", speaking=True)
@@ -283,10 +283,10 @@ def test_what_begins_with_our_sound_again_is_judged_as_a_whole():
 def test_a_few_words_where_echoes_begin_are_put_off_once(text, found):
     overlaps, reply = OverlapClassifier(), answer()
     reply.first_sound_at = 10.0
-    overlaps.begin(reply, 10.4)
+    overlaps.start(reply, 10.4)
     assert classified(overlaps, text) is found
     later = OverlapClassifier()
-    later.begin(reply, 12.0)
+    later.start(reply, 12.0)
     assert classified(later, text) is not Overlap.DEFERRED
 
 
@@ -294,12 +294,12 @@ def test_a_few_words_where_echoes_begin_are_put_off_once(text, found):
 def test_what_begins_each_time_that_our_sound_does_is_an_echo_whatever_its_words(wait_s, echo):
     overlaps, reply = OverlapClassifier(), answer()
     reply.first_sound_at = 10.0
-    assert overlaps.begin(reply, 10.4)
+    assert overlaps.start(reply, 10.4)
     overlaps.resumed(12.0)
-    assert overlaps.begin(reply, 12.0 + wait_s) is not echo
+    assert overlaps.start(reply, 12.0 + wait_s) is not echo
     overlaps.reply_played(reply, 20.0)
     # and is known to be there in the next answers
-    assert overlaps.begin(answer(turn=2), 50.0) is not echo
+    assert overlaps.start(answer(turn=2), 50.0) is not echo
 
 
 def test_under_the_guard_what_sounds_like_us_is_ours_and_a_word_or_two_are_too_little_to_tell():
@@ -307,7 +307,7 @@ def test_under_the_guard_what_sounds_like_us_is_ours_and_a_word_or_two_are_too_l
         echoing(),
         answer("You should start with a hearty stew of vegetables.", turn=2),
     )
-    overlaps.begin(reply, 50.0)
+    overlaps.start(reply, 50.0)
     assert (
         classified(overlaps, "the hardy stew of", speaking=True) is Overlap.UNDECIDED
         and classified(overlaps, "the hardy stew of") is Overlap.FALSE_INTERRUPTION
@@ -334,26 +334,26 @@ def test_the_guard_goes_after_answers_without_an_echo():
     overlaps = echoing()
     overlaps.reply_played(answer(), 10.0)
     for turn in range(2, 2 + GUARDED_REPLIES):
-        assert not overlaps.begin(answer(turn=turn), 50.0)
+        assert not overlaps.start(answer(turn=turn), 50.0)
         overlaps.reply_played(answer(turn=turn), 10.0 * turn)
-    assert overlaps.begin(answer(turn=9), 50.0)
+    assert overlaps.start(answer(turn=9), 50.0)
 
 
 def test_each_echo_renews_the_guard():
     overlaps = echoing()
     for turn in range(2, 20):
         reply = answer(turn=turn)
-        assert not overlaps.begin(reply, 50.0) and lets_go_on(overlaps, "leaves at nine")
+        assert not overlaps.start(reply, 50.0) and lets_go_on(overlaps, "leaves at nine")
         overlaps.reply_played(reply, 10.0 * turn)
 
 
 def test_an_answer_that_was_stopped_often_for_nothing_goes_on():
     """An echo that is cut to pieces by the stops has no whole word by which it could be known."""
     overlaps, reply = OverlapClassifier(), answer()
-    assert [overlaps.begin(reply, 50.0) for _ in range(MAX_PAUSES + 2)] == [True] * MAX_PAUSES + [
+    assert [overlaps.start(reply, 50.0) for _ in range(MAX_PAUSES + 2)] == [True] * MAX_PAUSES + [
         False
     ] * 2
-    assert overlaps.begin(answer(turn=2), 50.0)
+    assert overlaps.start(answer(turn=2), 50.0)
 
 
 def test_a_turn_that_is_the_end_of_our_answer_is_none():
@@ -387,7 +387,7 @@ def test_an_echo_that_comes_only_after_short_answers_keeps_the_guard():
 
 def test_the_filler_comes_back_as_well():
     overlaps = OverlapClassifier("One little moment.")
-    overlaps.begin(answer(), 50.0)
+    overlaps.start(answer(), 50.0)
     assert lets_go_on(overlaps, "one little moment") and lets_go_on(
         overlaps, "little moment the train"
     )
@@ -418,7 +418,7 @@ def test_a_short_sound_that_one_transcript_had_for_a_backchannel_is_one():
     sound.text = "Hey"
     sound.stop(20_000)  # long enough for a cough and a word
     assert overlaps.classify(sound, False) is Overlap.INTERRUPTION
-    overlaps.begin(answer(), 60.0)  # the next sound
+    overlaps.start(answer(), 60.0)  # the next sound
     sound.stop(10_000)
     assert overlaps.classify(sound, False) is Overlap.INTERRUPTION
 
@@ -426,28 +426,28 @@ def test_a_short_sound_that_one_transcript_had_for_a_backchannel_is_one():
 def test_few_words_that_come_with_the_playback_twice_are_its_echo_whatever_they_are():
     overlaps, reply = OverlapClassifier(), answer("Long ago, a keeper lived alone.")
     reply.first_sound_at = 10.0
-    assert overlaps.begin(reply, 10.3)
+    assert overlaps.start(reply, 10.3)
     overlaps.transcribed("long", noise=True)  # so that no words are left to classify
     assert lets_go_on(overlaps, "")
     overlaps.resumed(11.0)
-    assert not overlaps.begin(reply, 11.3)
+    assert not overlaps.start(reply, 11.3)
     assert lets_go_on(overlaps, "Here you go.") and not lets_go_on(overlaps, "No, wait.")
     assert not lets_go_on(overlaps, "Here you go, my friend.")
 
 
 def test_while_an_echo_goes_on_one_misheard_transcript_does_not_end_the_answer():
     overlaps = echoing()
-    overlaps.begin(answer(turn=2), 50.0)
+    overlaps.start(answer(turn=2), 50.0)
     other = "trees it really is how the legs are"
     assert classified(overlaps, other, speaking=True) is Overlap.UNDECIDED
     assert classified(overlaps, other, speaking=True) is Overlap.INTERRUPTION
-    overlaps.begin(answer(turn=3), 50.0)
+    overlaps.start(answer(turn=3), 50.0)
     assert classified(overlaps, other, speaking=True) is Overlap.UNDECIDED
     assert classified(overlaps, "leaves at nine", speaking=True) is Overlap.ECHO
     assert classified(overlaps, other, speaking=True) is Overlap.UNDECIDED
-    overlaps.begin(answer(turn=4), 50.0)
+    overlaps.start(answer(turn=4), 50.0)
     assert classified(overlaps, "stop that please now", speaking=True) is Overlap.INTERRUPTION
-    overlaps.begin(answer(turn=5), 50.0)
+    overlaps.start(answer(turn=5), 50.0)
     assert classified(overlaps, other) is Overlap.INTERRUPTION
 
 

@@ -225,18 +225,18 @@ def test_a_summary_waits_until_no_prompt_has_come_for_a_while():
     summaries = Summaries(None, lambda ticket, job: queued.append(job), print, clock)  # type: ignore[arg-type]
     summaries.prompt_came()
     summaries.want(job())
-    summaries.begin(busy=False)
+    summaries.start(busy=False)
     assert queued == []
     clock.now += QUIET_S
-    summaries.begin(busy=True)
+    summaries.start(busy=True)
     assert queued == []
     summaries.want(newest := job(turn=4))
-    summaries.begin(busy=False)
-    summaries.begin(busy=False)
+    summaries.start(busy=False)
+    summaries.start(busy=False)
     assert queued == [newest]
     summaries.forget("a")
     summaries.want(other := job("b"))
-    summaries.begin(busy=False)
+    summaries.start(busy=False)
     assert queued == [newest, other]
 
 

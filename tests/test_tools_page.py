@@ -126,20 +126,20 @@ def test_the_catalog_follows_the_file(tmp_path):
         catalog = Catalog(settings, runner)
         added.save(settings, added.Added().with_server("one", program))
         assert server_tools(settings) == ("mcp",)
-        catalog.look()
+        catalog.reload()
         until(lambda: catalog.chosen(["one"]))
         metrics = {one.name: one for one in catalog.metrics()}
         assert metrics["mcp_server_up"] == Labelled("mcp_server_up", (("server", "one"),), 1.0)
         added.save(settings, added.load(settings).with_server("two", HOME))
-        catalog.look()
+        catalog.reload()
         until(lambda: len(catalog.states()) == 2)
         assert catalog.chosen(["one"])
         assert len(starts.read_text().splitlines()) == 1
         added_file(settings).write_text("{")  # leaves everything as it is
-        catalog.look()
+        catalog.reload()
         assert catalog.chosen(["one"])
         added.save(settings, added.Added())
-        catalog.look()
+        catalog.reload()
         until(lambda: not catalog.states() and not catalog.chosen(["mcp"]))
     finally:
         runner.stop()

@@ -124,7 +124,7 @@ async def until_quiet() -> None:
 async def test_a_transcript_waits_for_its_speaker():
     service, turns, told = listening()
     turns.listen(np.zeros(1, np.float32))
-    turns.take(told.append)
+    turns.end_turn(told.append)
     assert told == []
     service.jobs[0].done((axis(1), 2.0))
     await asyncio.wait_for(turns.settled(), 5)
@@ -132,7 +132,7 @@ async def test_a_transcript_waits_for_its_speaker():
     turns.listen(np.zeros(1, np.float32))
     service.jobs[1].done((axis(2), 2.0))
     await until_quiet()
-    turns.take(told.append)  # known before
+    turns.end_turn(told.append)  # known before
     assert told == ["A", "B"]
 
 
@@ -140,12 +140,12 @@ async def test_no_transcript_waits_long(monkeypatch):
     monkeypatch.setattr(turn_speakers, "LATE_S", 0.01)
     service, turns, told = listening()
     turns.listen(np.zeros(1, np.float32))
-    turns.take(told.append)
+    turns.end_turn(told.append)
     await asyncio.wait_for(turns.settled(), 5)
     assert told == [""]
     service.jobs[0].done((axis(1), 2.0))  # too late, and no word on the next turn
     await until_quiet()
-    turns.take(told.append)
+    turns.end_turn(told.append)
     assert told == ["", ""]
 
 
@@ -153,7 +153,7 @@ async def test_only_the_newest_answer_of_a_turn_counts():
     service, turns, told = listening()
     turns.listen(np.zeros(1, np.float32))
     turns.listen(np.zeros(2, np.float32))
-    turns.take(told.append)
+    turns.end_turn(told.append)
     service.jobs[0].done((axis(1), 2.0))
     await until_quiet()
     assert told == []
@@ -161,9 +161,9 @@ async def test_only_the_newest_answer_of_a_turn_counts():
     await asyncio.wait_for(turns.settled(), 5)
     assert told == ["A"]
     turns.listen(np.zeros(1, np.float32))
-    turns.take(told.append)
+    turns.end_turn(told.append)
     turns.listen(np.zeros(1, np.float32))  # the next turn has begun, and waits for its own
-    turns.take(told.append)
+    turns.end_turn(told.append)
     service.jobs[3].done((axis(1), 2.0))
     service.jobs[2].done((axis(2), 2.0))
     await asyncio.wait_for(turns.settled(), 5)
@@ -180,7 +180,7 @@ async def test_whether_a_voice_is_a_known_one_is_told_at_once():
         service.jobs[number].done(one)
         await until_quiet()
     assert told == [True, False, None, None, None]
-    turns.take(names.append)
+    turns.end_turn(names.append)
     assert names == [""]  # the newest that was heard is too short, so its name would be a guess
 
 

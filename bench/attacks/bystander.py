@@ -58,9 +58,9 @@ class Bystander:
         """What was seen so far does not count; a turn that is going on does."""
         self._mine.send("forget")
 
-    async def take(self) -> Account:
+    async def collect(self) -> Account:
         """What was seen since the last call of this; waits until the present turn is over."""
-        self._mine.send("take")
+        self._mine.send("collect")
         while not self._mine.poll():
             if not self._process.is_alive():
                 raise RuntimeError("the bystander ended by itself")

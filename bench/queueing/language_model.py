@@ -83,7 +83,7 @@ class LanguageModel:
         self, to_read: int, pieces: Sequence[str], wrote: Callable[[str, bool], object]
     ) -> Reply:
         """A reply to a prompt of which `to_read` tokens are new."""
-        reply = Reply(to_read, pieces, wrote, self._pace.begin())
+        reply = Reply(to_read, pieces, wrote, self._pace.start())
         self._env.process(self._write(reply))
         return reply
 

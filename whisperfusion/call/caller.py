@@ -191,7 +191,7 @@ class Caller:
         self.view.ready(self._service.stages, self._started.listen_secret, offer)
         if memory is not None:
             memory.on_taken = self.end
-            memory.begin(self.conversation, self.timers)
+            memory.start(self.conversation, self.timers)
         self._name_servers(self._handshake.mcp_servers)
         self._event(events.CallOpened())
         if offer is not None and offer.pending:

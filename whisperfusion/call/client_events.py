@@ -63,7 +63,7 @@ class ClientEvents:
                 told = self._conversation.options.language if self._tells_language else None
                 spoken = turn, hypothesis, start, end, self._latency_s(now), told or ""
                 if self._speakers is not None and text:
-                    self._speakers.take(partial(self._view.final_transcript, *spoken))
+                    self._speakers.end_turn(partial(self._view.final_transcript, *spoken))
                     return
                 if self._speakers is not None:
                     self._speakers.drop()

@@ -106,7 +106,7 @@ class CallMemory:
         """The agent of the call; "" = none."""
         self.session = replace(self.session, agent=name)
 
-    def begin(self, conversation: Conversation, timers: Timers) -> None:
+    def start(self, conversation: Conversation, timers: Timers) -> None:
         """The call that has this memory, and its timers. A session that goes on says at once where
         it does.
         """

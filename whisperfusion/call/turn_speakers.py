@@ -84,7 +84,7 @@ class TurnSpeakers:
         key = ("speaker", turn.number)
         self._service.calls.put(Ticket(self._call, 0), job, replace=key, urgent=True)
 
-    def take(self, deliver: Callable[[str], None]) -> None:
+    def end_turn(self, deliver: Callable[[str], None]) -> None:
         """The turn is over: `deliver` gets its speaker, "" = not known; now, or as soon as it is
         known.
         """

@@ -143,13 +143,13 @@ def wait_told(what: str, every_s: float = TELL_S) -> Iterator[None]:
     """Says every few seconds that `what` still loads on the GPU, and why that can take minutes."""
     done = threading.Event()
 
-    def tell() -> None:
+    def log_progress() -> None:
         waited = every_s
         while not done.wait(every_s):
             log.info("%s is still loading on the GPU after %.0f s. %s", what, waited, first_start())
             waited += every_s
 
-    thread = threading.Thread(target=tell, name="wait", daemon=True)
+    thread = threading.Thread(target=log_progress, name="wait", daemon=True)
     thread.start()
     try:
         yield

@@ -75,13 +75,13 @@ def router(settings: Settings) -> APIRouter:
     @routes.get("/sessions/{id}", responses=ERRORS)
     async def session(request: Request, id: str) -> Response:
         """One of them, with its history."""
-        found = await shelf.find(request, id)
+        found = await shelf.get(request, id)
         return _json({**shelf.shown(found), **_contents(found)})
 
     @routes.get("/sessions/{id}/export", responses=ERRORS)
     async def export(request: Request, id: str) -> Response:
         """All that is stored under this id, as a JSON file."""
-        found = await shelf.find(request, id)
+        found = await shelf.get(request, id)
         name = f'attachment; filename="session-{found.id}.json"'
         headers = {"Content-Disposition": name, **openapi.NO_STORE}
         return Response(found.to_json(), media_type="application/json", headers=headers)
@@ -89,7 +89,7 @@ def router(settings: Settings) -> APIRouter:
     @routes.delete("/sessions/{id}", responses=ERRORS)
     async def delete(request: Request, id: str) -> dict[str, Any]:
         """Delete it. A call that goes on with it is not stored any more."""
-        found = await shelf.find(request, id)
+        found = await shelf.get(request, id)
         await shelf.ask(lambda store: store.delete(found.id))
         return {"id": found.id, "object": "session.deleted", "deleted": True}
 
@@ -131,7 +131,7 @@ class Shelf:
             message = f"sessions cannot be read at the moment: {error}"
             raise ApiError(503, message, code="store_down", retry_after_s=RETRY_S) from error
 
-    async def find(self, request: Request, id: str) -> Session:
+    async def get(self, request: Request, id: str) -> Session:
         """The session, if it belongs to the client's key."""
         found = await self.ask(lambda store: store.load(id)) if is_id(id) else None
         owner = self._owner()

@@ -97,7 +97,7 @@ class ServerTools:
                 self.start()
             return ()
         catalog = self._loop.catalog
-        catalog.look()
+        catalog.reload()
         return (*self._loop.runner.metrics(), *catalog.metrics())
 
     def stop(self) -> None:

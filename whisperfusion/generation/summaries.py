@@ -75,7 +75,7 @@ class Summaries:
                 self._wanted.pop(name, None)
                 self._queued.pop(name, None)  # the queue drops it as well
 
-    def begin(self, busy: bool) -> None:
+    def start(self, busy: bool) -> None:
         """To be called about once a second: queue one, if nothing else is to be done."""
         with self._lock:
             quiet = self._clock() - self._prompt_at >= QUIET_S

@@ -41,9 +41,9 @@ class Catalog:
         self.secrets: tuple[str, ...] = settings.server_keys
         self._read: object = None  # which state of the files the servers are of
         self.calls = CallServers(runner, None, post)
-        self.look()
+        self.reload()
 
-    def look(self) -> None:
+    def reload(self) -> None:
         """Read the files of MCP servers again if they have changed. One that is not valid leaves
         everything as it is.
         """

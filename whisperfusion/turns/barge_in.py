@@ -66,7 +66,7 @@ def started(call: Call, at: int, now: float) -> list[Command]:
     call.deadline, call.thinking_at, call.deferred_until = now + OVERLAP_WAIT_S, None, None
     deferred = call.deferred is not None
     may_pause = known_voices.may_pause(call, reply)
-    paused = call.overlaps.begin(reply, now, may_pause, deferred)
+    paused = call.overlaps.start(reply, now, may_pause, deferred)
     if paused == already:
         return [StartTranscribing(at)]
     return [StartTranscribing(at), Pause(reply.ticket) if paused else Resume(reply.ticket)]
@@ -89,7 +89,7 @@ def resolve(call: Call, now: float, too_late: bool = False) -> list[Command]:
             if call.deferred is None and _answers_its_end(call) and known_voices.counts(call, True):
                 return _defer(call, now)
             if call.deferred and not call.overlaps.repeated(user):
-                return [StopTranscribing(), *take_deferred(call, now)]
+                return [StopTranscribing(), *pop_deferred(call, now)]
             call.deferred = None
             call.move(Condition.FALSE_INTERRUPTION)
             return resume(call, now)
@@ -158,7 +158,7 @@ def resume(call: Call, now: float) -> list[Command]:
     return [StopTranscribing(), Resume(reply.ticket)]
 
 
-def take_deferred(call: Call, now: float) -> list[Command]:
+def pop_deferred(call: Call, now: float) -> list[Command]:
     """The deferred words were not an echo: they are a turn."""
     assert call.deferred is not None
     call.user = call.deferred

@@ -124,7 +124,7 @@ class OverlapClassifier:
         self._blips += paused
         return paused
 
-    def begin(
+    def start(
         self, reply: Reply, now: float, interruptible: bool = True, deferred: bool = False
     ) -> bool:
         """Speech starts over `reply`: should playback be paused? `deferred`: words are."""

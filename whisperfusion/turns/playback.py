@@ -119,7 +119,7 @@ def wake(call: Call, now: float) -> list[Command]:
         call.thinking_at = None
         return [Thinking(call.replies.turn)] if call.state in REPLY_STATES else []
     if call.deferred_until is not None and now >= call.deferred_until:
-        return barge_in.take_deferred(call, now)
+        return barge_in.pop_deferred(call, now)
     if call.deadline is None or now < call.deadline:
         return []
     call.deadline = None

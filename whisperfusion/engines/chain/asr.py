@@ -67,7 +67,7 @@ class ASRChain:
         groups: dict[int, list[int]] = {}
         for at, (utterance, pcm, _) in enumerate(jobs):
             try:
-                utterance.take(pcm)
+                utterance.extend(pcm)
                 groups.setdefault(utterance.link, []).append(at)
                 found.append(None)
             except Exception as error:
@@ -155,7 +155,7 @@ class ChainUtterance:
         self.link = shared.link
 
     def accept_audio(self, pcm: Samples, final: bool = True) -> Hypothesis:
-        self.take(pcm)
+        self.extend(pcm)
         return self.ask(final)
 
     def finish(self) -> Hypothesis:
@@ -169,7 +169,7 @@ class ChainUtterance:
 
     # --- for `decode_batch` ---------------------------------------------------------------------
 
-    def take(self, pcm: Samples) -> None:
+    def extend(self, pcm: Samples) -> None:
         """Keep more audio, and follow the other pass to its link."""
         self._given = self._shared.extend(self._given, checked(pcm))
         self._follow()

@@ -180,7 +180,7 @@ class LlamaCpp:
         to 5 s on 2 cores.
         """
         lines = self._fitting.fit(history, NO_TOOLS, self.context - LEAST_ANSWER)
-        while (slot := self._slots.take_cold(lines, self._fitting.tokens(lines))) is not None:
+        while (slot := self._slots.acquire_cold(lines, self._fitting.tokens(lines))) is not None:
             if isinstance(slot, Slot):
                 try:
                     self._generate(slot, lines, "", PREFILL, lambda piece: False)
@@ -209,7 +209,7 @@ class LlamaCpp:
                         lambda piece: give(piece) or long and not self._pace.idle,
                     )
                 else:
-                    self._write(slot, lines, options, give, self._pace.begin(long), began)
+                    self._write(slot, lines, options, give, self._pace.start(long), began)
             finally:
                 self._slots.release(slot)
 
@@ -282,7 +282,7 @@ class LlamaCpp:
             while True:
                 waited_s = time.monotonic() - began
                 slot = (
-                    self._slots.take(lines, need, waited_s, prefill)
+                    self._slots.acquire(lines, need, waited_s, prefill)
                     if not queues or self._line[0] is me
                     else None
                 )

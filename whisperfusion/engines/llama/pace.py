@@ -32,7 +32,7 @@ class Pace:
         self._beginning: list[Writing] = []
         self._changed = threading.Condition()
 
-    def begin(self, long: bool = False) -> Writing:
+    def start(self, long: bool = False) -> Writing:
         """A reply begins; it must be ended, however it goes. `long`: it has much to read."""
         with self._changed:
             writing = Writing(self, self._clock, long)

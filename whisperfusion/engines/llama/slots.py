@@ -50,7 +50,7 @@ class Slots:
         self._tokens, self._uses = tokens, 0
         self.changed = threading.Condition()
 
-    def take(
+    def acquire(
         self, lines: ChatHistory, need: int, waited_s: float, prefill: bool = False
     ) -> Slot | None:
         """A slot for `lines`, or None: wait for `changed`.
@@ -151,7 +151,7 @@ class Slots:
         with self.changed:
             slot.answer, slot.read = plain((("assistant", text),)) if text else "", read
 
-    def take_cold(self, lines: ChatHistory, need: int = 0) -> Slot | bool | None:
+    def acquire_cold(self, lines: ChatHistory, need: int = 0) -> Slot | bool | None:
         """A slot of which nothing was ever asked, to be warmed with `lines`; False: not now;
         None: all are warm.
         """

@@ -71,7 +71,7 @@ class Deepgram:
         self._files = ThreadPoolExecutor(FILES_AT_ONCE, "asr-files")
         # so that a wrong key or model ends the start, and the first caller finds it open
         query_ = self.live_query(ENGLISH)
-        stream = self.http.run(self.pool.take(query_))
+        stream = self.http.run(self.pool.acquire(query_))
         self.http.soon(self.pool.put, query_, stream)
 
     def create_utterance(self, options: ASROptions) -> DeepgramUtterance:
@@ -203,7 +203,7 @@ class _Sending:
 
     async def _send_audio(self, audio: bytes) -> None:
         if not self._held:
-            self._held.append(await self._asr.pool.take(self._query))
+            self._held.append(await self._asr.pool.acquire(self._query))
         await self._held[0].send(audio)
 
     async def _again(self) -> None:

@@ -59,7 +59,7 @@ class LiveStream:
         done_to_s = max(self._final_to_s, self._finalized_to_s)
         return self.error is None and done_to_s >= self._sent_s - COVERED_S
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """A new utterance, on a connection that is `clean`."""
         self._begins_s, self._finals, self._interim = self._sent_s, [], None
         self.language, self._unanswered_at = "", None
@@ -205,13 +205,13 @@ class Pool:
         self._idle: dict[str, list[LiveStream]] = {}
         self._closing: set[Any] = set()
 
-    async def take(self, query: str) -> LiveStream:
+    async def acquire(self, query: str) -> LiveStream:
         """Raises EngineError."""
         waiting = self._idle.get(query, [])
         while waiting:
             stream = waiting.pop()
             if stream.clean:
-                stream.begin()
+                stream.start()
                 return stream
             self._close(stream)
         connection = await web_socket.connect(self._http, f"/listen?{query}", self._headers)

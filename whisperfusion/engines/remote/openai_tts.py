@@ -121,7 +121,7 @@ class OpenAITTS:
                     raise EngineError(not_sound(kind, answer.text))
                 if kind == EVENTS:
                     async for data in _sounds(answer):
-                        reader.begin()
+                        reader.restart()
                         yield reader.feed(data)
                 else:
                     async for data in answer.aiter_bytes():

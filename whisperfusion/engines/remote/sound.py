@@ -30,7 +30,7 @@ class SoundReader:
         self._held, self._begun = b"", False
         self._resampler: Resampler | None = None
 
-    def begin(self) -> None:
+    def restart(self) -> None:
         """What comes next may have a header of its own."""
         self._begun = False
 

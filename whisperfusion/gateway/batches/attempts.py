@@ -52,7 +52,7 @@ class Attempts:
             await self._record(batch, line, result, failed=True)
             return
         try:
-            await self._call(lambda: ledger.begin(line.number))
+            await self._call(lambda: ledger.start(line.number))
             result, failed = await self._answered(batch, route, line)
             await asyncio.shield(self._record(batch, line, result, failed))
         except (asyncio.CancelledError, TooMany, OSError):

@@ -66,7 +66,7 @@ class Ledger:
         """How often line `number` was begun without a result."""
         return self._tries[number]
 
-    def begin(self, number: int) -> None:
+    def start(self, number: int) -> None:
         """Raises OSError."""
         self._note(number, 1)
 

@@ -332,12 +332,12 @@ class Realtime:
         await self._send(
             event(
                 "conversation.item.retrieved",
-                item=self._items.find(given, "item_retrieve_invalid_item_id"),
+                item=self._items.get(given, "item_retrieve_invalid_item_id"),
             )
         )
 
     async def _delete(self, given: dict[str, Any]) -> None:
-        id = self._items.find(given, "item_delete_invalid_item_id")["id"]
+        id = self._items.get(given, "item_delete_invalid_item_id")["id"]
         self._items.forget(id)
         self._items.sent = False
         await self._send(event("conversation.item.deleted", item_id=id))
@@ -348,7 +348,7 @@ class Realtime:
         """
         present = self._call.response.item if self._call.response is not None else None
         if present is None or present["id"] != given.get("item_id"):
-            present = self._items.find(given, "item_truncate_invalid_item_id")
+            present = self._items.get(given, "item_truncate_invalid_item_id")
         end_ms, index = given.get("audio_end_ms"), given.get("content_index", 0)
         if (
             isinstance(end_ms, bool)

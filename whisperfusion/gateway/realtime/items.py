@@ -135,7 +135,7 @@ class Items:
         self._make_room()
         self.sent = not own
 
-    def find(self, given: Mapping[str, Any], code: str) -> dict[str, Any]:
+    def get(self, given: Mapping[str, Any], code: str) -> dict[str, Any]:
         item = self._items.get(str(given.get("item_id")))
         if item is None:
             raise RealtimeError(

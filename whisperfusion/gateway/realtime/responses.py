@@ -140,7 +140,7 @@ class Responses:
         lines: list[Line] = []
         for one in given:
             if isinstance(one, dict) and one.get("type") == "item_reference":
-                lines.append(self._items.find({"item_id": one.get("id")}, "invalid_value"))
+                lines.append(self._items.get({"item_id": one.get("id")}, "invalid_value"))
                 continue
             item = item_of(one)
             lines.append(await self._reading.start(item, one, self._call.session) or item)

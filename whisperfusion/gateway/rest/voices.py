@@ -75,7 +75,7 @@ def router(settings: Settings, samples: Samples, names: VoiceNames) -> APIRouter
         await voices.check_room()
         consent = Consent(asked.by, int(time.time()), asked.words)
         if asked.recording:
-            given = await consents.find(request, asked.recording, "consent")
+            given = await consents.get(request, asked.recording, "consent")
             consent = Consent(given.name, given.created, "", given.id)
         sample = await while_there(request, samples.read(request, file, "audio_sample"))
         found = sample.quality
@@ -88,12 +88,12 @@ def router(settings: Settings, samples: Samples, names: VoiceNames) -> APIRouter
     @routes.get("/audio/voices/{id}", responses=ERRORS)
     async def one(request: Request, id: str) -> dict[str, Any]:
         """One of the client's own."""
-        return bodies.voice(await voices.find(request, id), await names.clones())
+        return bodies.voice(await voices.get(request, id), await names.clones())
 
     @routes.delete("/audio/voices/{id}", responses=ERRORS)
     async def delete(request: Request, id: str) -> dict[str, Any]:
         """Delete it with its recording."""
-        found = await voices.find(request, id)
+        found = await voices.get(request, id)
         await voices.delete(found.id)
         return {"id": found.id, "object": "audio.voice.deleted", "deleted": True}
 
@@ -129,19 +129,19 @@ def _consents(samples: Samples, consents: Shelf) -> APIRouter:
     @routes.get("/audio/voice_consents/{id}", responses=ERRORS)
     async def one(request: Request, id: str) -> dict[str, Any]:
         """One of them."""
-        return bodies.consent(await consents.find(request, id))
+        return bodies.consent(await consents.get(request, id))
 
     @routes.post("/audio/voice_consents/{id}", responses=ERRORS)
     async def rename(request: Request, id: str) -> dict[str, Any]:
         """Another label."""
         name = wire.new_name(await forms.small_body(request))
-        found = await consents.find(request, id)
+        found = await consents.get(request, id)
         return bodies.consent(await consents.rename(found.id, name))
 
     @routes.delete("/audio/voice_consents/{id}", responses=ERRORS)
     async def delete(request: Request, id: str) -> dict[str, Any]:
         """Delete it. Voices that were made with it stay, and keep who consented and when."""
-        found = await consents.find(request, id)
+        found = await consents.get(request, id)
         await consents.delete(found.id)
         return {"id": found.id, "object": "audio.voice_consent", "deleted": True}
 
@@ -170,7 +170,7 @@ class Shelf:
             found = await self._run(self._folder.all)
         return found
 
-    async def find(self, request: Request, id: str, param: str = "id") -> Any:
+    async def get(self, request: Request, id: str, param: str = "id") -> Any:
         owner = self._owner()
         if not owner and not is_here(request):
             raise ApiError(403, KEY_NEEDED, param=param, code="key_needed")

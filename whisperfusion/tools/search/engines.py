@@ -81,7 +81,7 @@ def searxng(url: str) -> Search:
 def duckduckgo(verify: bool | str = True) -> Search:
     """`verify` as ddgs takes it: False, or a file with certificates."""
 
-    def look(query: str) -> Found:
+    def ask(query: str) -> Found:
         try:
             from ddgs import DDGS
             from ddgs.exceptions import DDGSException
@@ -104,7 +104,7 @@ def duckduckgo(verify: bool | str = True) -> Search:
         )
 
     async def search(query: str) -> Found:
-        return await asyncio.to_thread(look, query)
+        return await asyncio.to_thread(ask, query)
 
     return search
 
