@@ -71,7 +71,7 @@ class WhisperSpeech:
     ) -> None:
         if voice and voice != BUILT_IN and not Path(voice).expanduser().is_file():
             raise EngineError(
-                f"there is no recording at {voice!r}; TTS_VOICE is a sound file of the voice to "
+                f"found no recording at {voice!r}; TTS_VOICE is a sound file of the voice to "
                 "speak with, or empty for the built-in voice"
             )
         refs = {"t2s": t2s, "s2a": model or S2A}

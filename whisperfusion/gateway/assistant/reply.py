@@ -97,7 +97,7 @@ class SpokenReply:
             raise TurnLost
 
     def receive(self, event: Event) -> None:
-        """Raises ApiError when there is no reply."""
+        """Raises ApiError when no reply comes."""
         match event:
             case UserTurn(turn, text) if turn > self.turn and not self.comes_again:
                 self.transcript, self.turn, self._started = text, turn, True

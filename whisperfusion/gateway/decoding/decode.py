@@ -74,7 +74,7 @@ def pieces(
         why = error.__class__.__name__
         raise Undecodable(f"this is not an audio file that can be read ({why}); {SEND}") from error
     if nothing and not offset_s:
-        raise Undecodable("there is no sound in this file")
+        raise Undecodable(f"the file has no sound; {SEND}")
 
 
 def _decoded(file: BinaryIO, rate: int, language: str | None) -> Iterator[bytes]:
@@ -103,7 +103,7 @@ def _track(container: Any, language: str | None) -> Any:
     if len(container.streams) > MOST_STREAMS:
         raise Undecodable(f"the file has {len(container.streams)} streams; allowed: {MOST_STREAMS}")
     if not container.streams.audio:
-        raise Undecodable("there is no sound in this file")
+        raise Undecodable(f"the file has no sound; {SEND}")
     tracks = [stream for stream in container.streams.audio if _has_decoder(stream)]
     if not tracks:
         raise Undecodable(f"the sound in this file is in a codec that cannot be read; {SEND}")
